@@ -1,0 +1,1 @@
+"""A Triton kernel optimization specialist."""

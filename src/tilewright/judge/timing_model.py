@@ -1,0 +1,44 @@
+"""The values that timing produces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Raw times of one side in one condition, in the order they were taken. Microseconds."""
+
+    wall_us: tuple[float, ...]
+    device_us: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One contestant.
+
+    Args:
+        label: "reference", or the candidate's file name.
+        cold: L2 flushed before each sample; warm: not flushed.
+        problem: why it could not be timed; empty when it could.
+    """
+
+    label: str
+    warm: Samples
+    cold: Samples
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """All sides, timed interleaved in one process.
+
+    Args:
+        device: the GPU's name; driver, torch, triton: versions there.
+    """
+
+    device: str
+    driver: str
+    torch: str
+    triton: str
+    sides: tuple[Side, ...]

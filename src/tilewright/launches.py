@@ -1,0 +1,84 @@
+"""Records the launches of one forward, on a machine without a GPU.
+
+See `record`: the forward runs on fake tensors that claim a GPU, every `kernel[grid](…)` is noted
+instead of executed, and Triton's own binder supplies the signature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a launch.
+
+    Args:
+        name: the kernel's parameter.
+        kind: "tensor", "scalar" or "constexpr".
+        type: what Triton's binder calls it: "*fp32", "i32", "fp32", "constexpr".
+        value: the scalar or constant as text; None for tensors.
+        shape, strides: of a tensor, in elements; empty otherwise.
+        tensor: which storage a tensor lies in, counted from 0 over the forward, so that two
+            launches that touch the same memory show the same number; None otherwise.
+        offset_bytes: where in its storage the tensor starts; 0 otherwise.
+        divisible_by_16: whether the binder marked it so.
+    """
+
+    name: str
+    kind: str
+    type: str
+    value: str | None = None
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    tensor: int | None = None
+    offset_bytes: int = 0
+    divisible_by_16: bool = False
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One way in which a kernel is launched: equal launches of a forward are recorded once.
+
+    Args:
+        kernel: the @triton.jit function's name.
+        grid: programs along x, y, z.
+        arguments: in the kernel's order.
+        num_warps, num_stages, num_ctas: launch options as Triton resolved them.
+        line: the line of the candidate's file that launches it.
+        config: which of the file's own autotune configs this is, 0 the first; None without autotune.
+    """
+
+    kernel: str
+    grid: tuple[int, int, int]
+    arguments: tuple[Argument, ...]
+    num_warps: int
+    num_stages: int
+    num_ctas: int
+    line: int | None = None
+    config: int | None = None
+
+    @property
+    def programs(self) -> int:
+        x, y, z = self.grid
+        return x * y * z
+
+    @property
+    def constants(self) -> dict[str, str]:
+        return {a.name: a.value for a in self.arguments if a.kind == "constexpr" and a.value is not None}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Every launch of one forward.
+
+    Args:
+        launches: the distinct ones, in order of first appearance.
+        sequence: indices into `launches`, one per launch, in the order they happened.
+    """
+
+    launches: tuple[Launch, ...]
+    sequence: tuple[int, ...]
+
+    def count(self, index: int) -> int:
+        return self.sequence.count(index)

@@ -1,0 +1,50 @@
+"""The interface of a proposer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tilewright.candidate import Candidate
+from tilewright.gpu.model import Gpu
+from tilewright.inspect.model import Inspection
+from tilewright.problem import Problem
+from tilewright.stages.model import Stage
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a proposer may look at.
+
+    Args:
+        best: the best candidate so far, the one to improve on.
+        inspection: what is known of `best` on the target; None when it could not be inspected.
+        profile: Nsight Compute metrics by kernel, from a request or a profiler run; empty without.
+    """
+
+    problem: Problem
+    best: Candidate
+    inspection: Inspection | None
+    gpu: Gpu
+    stage: Stage
+    profile: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What came back: candidates in the order to try them, and what was left alone and why."""
+
+    candidates: Sequence[Candidate]
+    notes: tuple[str, ...] = ()
+
+
+class Proposer(Protocol):
+    """Suggests candidates for a stage. It never judges its own work."""
+
+    name: str
+    stages: frozenset[str]
+
+    def propose(self, situation: Situation) -> Proposals:
+        """Candidates for this stage, possibly none, with a note for whatever was declined."""
+        ...

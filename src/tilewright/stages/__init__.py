@@ -1,0 +1,1 @@
+"""The stages a candidate goes through, as data."""

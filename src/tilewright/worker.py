@@ -6,12 +6,14 @@ travel back as values; anything else is a crash, whose traceback stays in the wo
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import enum
 import importlib
 import json
 import math
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,11 @@ from typing import Any
 from tilewright.errors import TilewrightError
 
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
 def main(folder: Path) -> None:
+    _die_with_parent()
     job = json.loads((folder / "job.json").read_text())
     module_name, _, function_name = job["task"].partition(":")
     try:
@@ -35,6 +41,12 @@ def main(folder: Path) -> None:
     unfinished.rename(folder / "result.json")
     sys.stdout.flush()
     os._exit(0)  # a task's leftover threads and exit handlers have no say
+
+
+def _die_with_parent() -> None:
+    """Have Linux kill this process when the one that started it ends, kill -9 included."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def plain(value: Any) -> Any:

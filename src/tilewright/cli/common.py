@@ -1,0 +1,103 @@
+"""What every command shares: options, and the two streams it writes to.
+
+Results go to stdout, as a table for people or as one JSON document with --json. Progress, notes
+and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from tilewright.errors import InputError, SetupError
+from tilewright.gpu.model import Gpu
+from tilewright.problem import Problem
+from tilewright.serial import to_json
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+console = Console(highlight=False)
+log = Console(stderr=True, highlight=False)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+gpu_option = click.option("--gpu", metavar="NAME", help="The target, as `tilewright gpus` lists it.")
+map_option = click.option(
+    "--map",
+    "pairs",
+    metavar="NEW=REFERENCE",
+    multiple=True,
+    help="A parameter of ModelNew and the parameter of Model it takes its value from; repeatable.",
+)
+
+
+def problem_option(command: Command) -> Command:
+    """Adds --problem FILE and hands the command a Problem named `problem`."""
+    option = click.option(
+        "--problem",
+        metavar="PROBLEM.py",
+        required=True,
+        callback=lambda ctx, param, value: Problem.from_file(value),
+        help="The problem file: Model, get_inputs, get_init_inputs.",
+    )
+    return option(command)
+
+
+def parameter_map(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`NEW=REFERENCE` pairs as a dictionary.
+
+    Raises:
+        InputError: a pair has no equals sign.
+    """
+    mapping: dict[str, str] = {}
+    for pair in pairs:
+        new, equals, reference = pair.partition("=")
+        if not equals or not new or not reference:
+            raise InputError(f"--map {pair!r} is not a pair", mend="write --map NEW=REFERENCE")
+        mapping[new.strip()] = reference.strip()
+    return mapping
+
+
+def resolve_gpu(name: str | None) -> Gpu:
+    """The GPU named, else the one plugged in.
+
+    Raises:
+        UnknownGpu: no GPU of that name is known.
+        SetupError: none was named and none is plugged in.
+    """
+    from tilewright.gpu.catalogue import find
+    from tilewright.gpu.plugged import plugged_in
+
+    if name is not None:
+        return find(name)
+    gpu = plugged_in()
+    if gpu is None:
+        raise SetupError(
+            "no GPU is plugged in and none was named", mend="name the target, for example --gpu h100"
+        )
+    return gpu
+
+
+def emit(value: Any) -> None:
+    """Print a value as the one JSON document on stdout."""
+    click.echo(to_json(value))
+
+
+def console_error(message: str) -> None:
+    """One line on stderr."""
+    click.echo(f"error: {message}", err=True)
+
+
+def read_source(path: str) -> str:
+    """The text of a candidate file.
+
+    Raises:
+        KernelFileError: it cannot be read.
+    """
+    from tilewright.errors import KernelFileError
+    from tilewright.problem import read_text
+
+    return read_text(Path(path), KernelFileError, "ModelNew file")

@@ -20,7 +20,6 @@ from typing import Any
 
 from tilewright.errors import TilewrightError
 
-
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 

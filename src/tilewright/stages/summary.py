@@ -1,0 +1,84 @@
+"""The values that a run ends in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tilewright.evidence import Evidence, Figure
+from tilewright.judge.verdict import Verdict
+from tilewright.stages.diagnosis import Outlook
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much faster the result is than the code as given.
+
+    Args:
+        ratio: time before over time after; above 1 is faster.
+        low, high: confidence interval of a measured ratio; equal to the ratio for an estimate.
+        before, after: microseconds of one forward.
+        basis: what was compared: "device time, cold L2", "estimate".
+    """
+
+    ratio: Figure
+    low: float
+    high: float
+    before: Figure
+    after: Figure
+    basis: str
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval excludes "no faster"."""
+        return self.low > 1.0
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What one stage did.
+
+    Args:
+        tried: candidates proposed; runnable: those that the target can run; correct: those judged so.
+        kept: id of the candidate that became the best; None when none did.
+        notes: what was declined or left alone, and why.
+    """
+
+    stage: str
+    outlook: Outlook
+    tried: int = 0
+    runnable: int = 0
+    correct: int = 0
+    kept: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of a run.
+
+    Args:
+        gpu: the target.
+        device: the GPU or CPU that candidates ran on.
+        best: id of the candidate in best.py.
+        improved: whether best.py is anything but the code as given.
+        verdict: of best.py.
+        given: verdict of the code as given.
+        gain: None when best.py is the code as given.
+        findings: what holds the given code back.
+        evidence: the weakest kind that the claim "same and faster" rests on.
+        notes: whatever a user should know: sizes cut down, contract breaches, input ignored.
+        seconds: wall time of the run.
+    """
+
+    gpu: str
+    device: str
+    best: str
+    improved: bool
+    verdict: Verdict
+    given: Verdict
+    gain: Gain | None
+    stages: tuple[StageReport, ...]
+    findings: tuple[str, ...]
+    evidence: Evidence
+    notes: tuple[str, ...]
+    seconds: float

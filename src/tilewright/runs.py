@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,7 @@ class RunFolder:
     path: Path
     tried: dict[str, Tried] = field(default_factory=dict)
     resumed: bool = False
+    _appending: threading.Lock = field(default_factory=threading.Lock)
 
     def source_of(self, candidate_id: str) -> str:
         return (self.path / "candidates" / f"{candidate_id}.py").read_text(encoding="utf-8")
@@ -108,7 +110,7 @@ class RunFolder:
     def record(self, candidate: Candidate, tried: Tried) -> None:
         """Append a candidate to the log and keep its source. Durable when it returns."""
         self.write(f"candidates/{candidate.id}.py", candidate.source)
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
+        with self._appending, (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(to_json(tried, indent=None) + "\n")
             log.flush()
             os.fsync(log.fileno())

@@ -145,3 +145,8 @@ class Inspection:
     @property
     def runs(self) -> bool:
         return not self.problem and not any(r.problem for r in self.resources)
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot run on the target, one line; empty when it can."""
+        return self.problem or next((f"{r.kernel}: {r.problem}" for r in self.resources if r.problem), "")

@@ -48,3 +48,10 @@ class Proposer(Protocol):
     def propose(self, situation: Situation) -> Proposals:
         """Candidates for this stage, possibly none, with a note for whatever was declined."""
         ...
+
+    def finish(self, situation: Situation, winners: Sequence[Candidate]) -> Proposals:
+        """What to make of the candidates that won their race, best first; judged like any other.
+
+        For a launch configuration: one file that carries the best few. Possibly nothing.
+        """
+        ...

@@ -63,7 +63,7 @@ def outlook(stage: Stage, inspection: Inspection | None) -> Outlook:
     return Outlook(
         stage.name,
         True,
-        f"{(1 - waiting) * 100:.0f} % of the estimated time is spent inside kernels, bound by {estimate.bound}",
+        f"{(1 - waiting) * 100:.0f} % of the estimated time is inside kernels, bound by {estimate.bound}",
         at_most,
     )
 
@@ -78,7 +78,7 @@ def findings(
             over = inspection.estimate.total_us.value / inspection.floor.floor_us.value
             found.append(
                 f"estimated {inspection.estimate.total_us.value:.0f} us against a roofline floor of "
-                f"{inspection.floor.floor_us.value:.1f} us ({over:.0f}x), bound by {inspection.estimate.bound}"
+                f"{inspection.floor.floor_us.value:.1f} us ({over:.0f}x): {inspection.estimate.bound}-bound"
             )
         for r in inspection.resources:
             if r.grid_size < gpu.sms:

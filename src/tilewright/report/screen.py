@@ -1,0 +1,112 @@
+"""A finished run as a person reads it on a terminal. Every figure shows its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tilewright.evidence import Evidence
+from tilewright.judge.verdict import Verdict
+from tilewright.runs import Tried
+from tilewright.stages.summary import Gain, StageReport, Summary
+
+
+def render(summary: Summary, tried: list[Tried], folder: Path) -> RenderableType:
+    """The headline, the reasons to believe it, what was tried, and where the files are."""
+    parts: list[RenderableType] = [Text(headline(summary), style="bold"), Text("")]
+    parts.append(_facts(summary))
+    if summary.findings:
+        parts.append(_list("What holds the given code back", summary.findings))
+    parts.append(_stages(summary.stages))
+    candidates = [t for t in tried if t.parent is not None]
+    if candidates:
+        parts.append(_candidates(candidates))
+    if summary.notes:
+        parts.append(_list("Notes", summary.notes))
+    parts.append(Text(f"\nFiles: {folder}/best.py, summary.json, log.jsonl, candidates/"))
+    return Group(*parts)
+
+
+def headline(summary: Summary) -> str:
+    """The result in one line."""
+    if not summary.improved or summary.gain is None:
+        return f"No faster file found for {summary.gpu}; best.py is the code as given."
+    gain = summary.gain
+    how = gain.ratio.evidence.value
+    on = f" {gain.ratio.gpu}" if gain.ratio.evidence is Evidence.MEASURED_ON else ""
+    return f"{gain.ratio.value:.2f}x ({how}{on}) for {summary.gpu}: {_times(gain)}"
+
+
+def _times(gain: Gain) -> str:
+    interval = f", {gain.low:.2f} to {gain.high:.2f}" if gain.low != gain.high else ""
+    return f"{gain.before.value:.0f} -> {gain.after.value:.0f} us a forward ({gain.basis}{interval})"
+
+
+def _facts(summary: Summary) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("same function", same(summary.verdict))
+    if summary.improved:
+        grid.add_row("code as given", same(summary.given))
+    grid.add_row("ran on", summary.device or "nothing")
+    grid.add_row("claim rests on", f"{summary.evidence.value} evidence")
+    grid.add_row("took", f"{summary.seconds:.0f} s")
+    return grid
+
+
+def same(verdict: Verdict) -> str:
+    """A verdict in one line, with error and budget."""
+    if not verdict.correct:
+        return f"{verdict.outcome.value}: {verdict.reason}"
+    worst = max(verdict.errors, key=lambda e: e.norm_error / max(e.norm_budget, 1e-300), default=None)
+    error = f"error {worst.norm_error:.2e} of {worst.norm_budget:.2e} allowed, " if worst else ""
+    sizes = f", sizes cut to run here: {verdict.sizes}" if verdict.sizes else ""
+    return f"yes ({verdict.evidence.value}; {error}{verdict.trials} fresh inputs, {verdict.precision}{sizes})"
+
+
+def _list(title: str, lines: tuple[str, ...]) -> RenderableType:
+    return Group(Text(f"\n{title}", style="bold"), *(Text(f"  - {line}") for line in lines))
+
+
+def _stages(reports: tuple[StageReport, ...]) -> RenderableType:
+    def lines() -> Iterator[Text]:
+        for report in reports:
+            done = (
+                f"{report.tried} tried, {report.runnable} run on the target, {report.correct} correct"
+                if report.tried
+                else "nothing tried"
+            )
+            yield Text(f"  {report.stage}: {done}" + (f"; kept {report.kept}" if report.kept else ""))
+            for note in report.notes:
+                yield Text(f"    {note}", style="dim")
+
+    return Group(Text("\nStages", style="bold"), *lines())
+
+
+def _candidates(tried: list[Tried], most: int = 15) -> RenderableType:
+    table = Table(
+        title="Candidates", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
+    )
+    for column in ("id", "settings", "registers", "spills", "occupancy", "estimate", "outcome"):
+        table.add_column(column, overflow="fold")
+    for t in tried[:most]:
+        resources = t.inspection.resources if t.inspection else ()
+        registers = "/".join(str(r.registers_per_thread) for r in resources)
+        spills = "/".join(str(r.spills.total) for r in resources)
+        occupancy = "/".join(f"{r.occupancy.theoretical_pct:.0f}%" for r in resources if r.occupancy)
+        estimate = t.inspection.estimate if t.inspection else None
+        table.add_row(
+            t.id,
+            ", ".join(f"{k}={v}" for k, v in t.settings.items()) or t.why,
+            registers,
+            spills,
+            occupancy,
+            f"{estimate.total_us.value:.0f} us" if estimate else "",
+            t.outcome,
+        )
+    if len(tried) > most:
+        table.caption = f"… and {len(tried) - most} more in log.jsonl"
+    return table

@@ -1,0 +1,289 @@
+"""Takes the code as given through the stages and returns the best file the judge accepts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from tilewright.candidate import Candidate
+from tilewright.evidence import weakest
+from tilewright.gpu.model import Gpu
+from tilewright.inspect.api import inspect, inspect_many
+from tilewright.inspect.model import Inspection
+from tilewright.judge.api import check
+from tilewright.judge.verdict import Verdict
+from tilewright.problem import Problem
+from tilewright.proposers import PROPOSERS
+from tilewright.proposers.base import Situation
+from tilewright.runs import RunFolder, Tried
+from tilewright.stages.diagnosis import findings, outlook
+from tilewright.stages.model import Stage
+from tilewright.stages.race import Contender, Track, estimate_gain, measure_gain, race
+from tilewright.stages.summary import Gain, StageReport, Summary
+
+JUDGED_AT_ONCE = 2  # interpreter runs side by side; on a GPU candidates are judged one at a time
+
+
+@dataclass(frozen=True)
+class Task:
+    """What `optimize` is to do.
+
+    Args:
+        current: the code as given.
+        gpu: the target.
+        plugged: the GPU in this machine, None without one.
+        stages: those to go through, in order.
+        forced: stages the user named, run even where the diagnosis expects nothing.
+        precision: of today's matrix products, for the error budget.
+        mapping: parameters of ModelNew by those of Model, where the names do not say.
+        profile: Nsight Compute metrics by kernel.
+        budget_seconds: after this long no new candidate is started.
+    """
+
+    problem: Problem
+    current: Candidate
+    gpu: Gpu
+    plugged: Gpu | None
+    stages: Sequence[Stage]
+    forced: frozenset[str]
+    precision: str
+    mapping: Mapping[str, str]
+    profile: Mapping[str, Mapping[str, float]]
+    budget_seconds: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Session:
+    """One run under way."""
+
+    task: Task
+    folder: RunFolder
+    say: Callable[[str], None]
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def out_of_time(self) -> bool:
+        return time.monotonic() - self.started > self.task.budget_seconds
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.task.plugged is not None
+
+    @property
+    def track(self) -> Track:
+        return Track(self.task.problem, self.task.gpu, self.task.plugged, self.task.mapping)
+
+
+def optimize(task: Task, folder: RunFolder, say: Callable[[str], None] = lambda text: None) -> Summary:
+    """Run every stage and write best.py and summary.json's content.
+
+    Args:
+        folder: an open run folder; what its log already holds is not tried again.
+        say: called with one line of progress at a time.
+
+    Raises:
+        InputError: the code as given cannot be used at all (does not import, launches nothing).
+    """
+    session = Session(task, folder, say)
+    given, inspection = _take_stock(session)
+    best, verdict = Contender(task.current, inspection), given
+    reports = []
+    for stage in task.stages:
+        best, verdict, report = _run_stage(session, stage, best, verdict)
+        reports.append(report)
+    gain = _total_gain(session, Contender(task.current, inspection), best)
+    if gain is not None and not gain.shown:
+        session.say("the best candidate shows no difference from the code as given, which is kept")
+        best, verdict, gain = Contender(task.current, inspection), given, None
+    evidence = [verdict.evidence] + ([gain.ratio.evidence] if gain else [])
+    return Summary(
+        gpu=task.gpu.name,
+        device=verdict.device,
+        best=best.candidate.id,
+        improved=best.candidate.id != task.current.id,
+        verdict=verdict,
+        given=given,
+        gain=gain,
+        stages=tuple(reports),
+        findings=findings(inspection, task.profile, task.gpu),
+        evidence=weakest(*evidence),
+        notes=task.notes,
+        seconds=time.monotonic() - session.started,
+    )
+
+
+def best_source(task: Task, folder: RunFolder, summary: Summary) -> str:
+    """The text of best.py."""
+    return task.current.source if not summary.improved else folder.source_of(summary.best)
+
+
+def _take_stock(session: Session) -> tuple[Verdict, Inspection | None]:
+    """Inspect and judge the code as given."""
+    task = session.task
+    known = session.folder.tried.get(task.current.id)
+    if known and known.verdict:
+        return known.verdict, known.inspection
+    session.say(f"compiling the code as given for {task.gpu.name}")
+    inspection = inspect(task.problem, task.current.source, task.gpu, path="current.py")
+    session.say("checking that it computes what the reference computes")
+    verdict = _check(session, task.current)
+    outcome = (
+        "the code as given"
+        if verdict.correct
+        else f"the code as given is {verdict.outcome}: {verdict.reason}"
+    )
+    session.folder.record(task.current, Tried.of(task.current, outcome, inspection, verdict))
+    session.say(f"code as given: {verdict.outcome}" + (f": {verdict.reason}" if verdict.reason else ""))
+    return verdict, inspection
+
+
+def _check(session: Session, candidate: Candidate) -> Verdict:
+    task = session.task
+    return check(
+        task.problem,
+        candidate.source,
+        path="current.py" if candidate.parent is None else f"candidates/{candidate.id}.py",
+        precision=task.precision,
+        target=task.gpu,
+        mapping=task.mapping,
+    )
+
+
+def _run_stage(
+    session: Session, stage: Stage, best: Contender, verdict: Verdict
+) -> tuple[Contender, Verdict, StageReport]:
+    """One stage: propose, prune offline, judge, race, and finish the winner."""
+    task = session.task
+    prospects = outlook(stage, best.inspection)
+    report = StageReport(stage.name, prospects)
+    proposers = [p for p in PROPOSERS if stage.name in p.stages]
+    if not proposers:
+        return best, verdict, _noted(report, "no proposer serves this stage yet")
+    if not prospects.helps and stage.name not in task.forced:
+        session.say(f"{stage.name}: skipped: {prospects.why}")
+        return best, verdict, _noted(report, f"skipped: {prospects.why}")
+    situation = Situation(
+        task.problem,
+        best.candidate,
+        best.inspection,
+        task.gpu,
+        stage,
+        {k: dict(v) for k, v in task.profile.items()},
+    )
+    notes: list[str] = [] if prospects.helps else [f"run because it was asked for, although {prospects.why}"]
+    finalists: list[Contender] = []
+    tried = runnable = judged_correct = 0
+    for proposer in proposers:
+        proposals = proposer.propose(situation)
+        notes.extend(proposals.notes)
+        fit = _prune(session, stage, proposals.candidates)
+        correct = _judge_all(session, stage, fit)
+        winners = race(session.track, best, correct, session.say)
+        tried, runnable, judged_correct = (
+            tried + len(proposals.candidates),
+            runnable + len(fit),
+            judged_correct + len(correct),
+        )
+        if winners:
+            finished = proposer.finish(situation, [winner.candidate for winner in winners])
+            notes.extend(finished.notes)
+            finalists.extend(_judge_all(session, stage, _prune(session, stage, finished.candidates)))
+        finalists.extend(winners)
+    ranked = race(session.track, best, finalists, session.say)
+    report = StageReport(
+        stage.name,
+        prospects,
+        tried,
+        runnable,
+        len(contenders),
+        ranked[0].candidate.id if ranked else None,
+        tuple(notes),
+    )
+    if not ranked:
+        return best, verdict, report
+    return ranked[0], _verdict_of(session, ranked[0].candidate), report
+
+
+def _verdict_of(session: Session, candidate: Candidate) -> Verdict:
+    verdict = session.folder.tried[candidate.id].verdict
+    if verdict is None:
+        raise AssertionError(f"candidate {candidate.id} won a race without a verdict")
+    return verdict
+
+
+def _noted(report: StageReport, note: str) -> StageReport:
+    return StageReport(report.stage, report.outlook, notes=(note,))
+
+
+def _prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> list[Contender]:
+    """Compile for the target; drop what cannot run there and what is the same machine code twice."""
+    task, known = session.task, session.folder.tried
+    fresh = [c for c in candidates if c.id not in known]
+    session.say(f"{stage.name}: compiling {len(fresh)} candidates for {task.gpu.name}")
+    inspections = dict(
+        zip(
+            (c.id for c in fresh),
+            inspect_many(task.problem, [c.source for c in fresh], task.gpu),
+            strict=True,
+        )
+    )
+    fit: list[Contender] = []
+    seen: set[tuple[str, ...]] = set()
+    for candidate in candidates:
+        before = known.get(candidate.id)
+        inspection = before.inspection if before else inspections[candidate.id]
+        if inspection is None or not inspection.runs:
+            if not before:
+                why = inspection.reason if inspection else "could not be inspected"
+                session.folder.record(candidate, Tried.of(candidate, f"dropped: {why}", inspection))
+            continue
+        binaries = tuple(r.binary for r in inspection.resources)
+        grids = tuple(str(launch.grid) for launch in inspection.recording.launches)
+        if (*binaries, *grids) in seen:
+            if not before:
+                session.folder.record(
+                    candidate, Tried.of(candidate, "dropped: same machine code as another", inspection)
+                )
+            continue
+        seen.add((*binaries, *grids))
+        fit.append(Contender(candidate, inspection))
+    if not session.on_gpu:
+        fit.sort(key=lambda contender: contender.estimated_us)
+    return fit
+
+
+def _judge_all(session: Session, stage: Stage, contenders: Sequence[Contender]) -> list[Contender]:
+    """Those that the judge calls correct, in the order given, until the budget is spent."""
+    known = session.folder.tried
+
+    def judge(numbered: tuple[int, Contender]) -> Contender | None:
+        number, contender = numbered
+        candidate = contender.candidate
+        before = known.get(candidate.id)
+        if before is None or before.verdict is None:
+            if session.out_of_time:
+                return None
+            verdict = _check(session, candidate)
+            session.folder.record(
+                candidate, Tried.of(candidate, verdict.outcome, contender.inspection, verdict)
+            )
+            session.say(f"{stage.name}: {number}/{len(contenders)} {candidate.why}: {verdict.outcome}")
+        else:
+            verdict = before.verdict
+        return contender if verdict.correct else None
+
+    workers = 1 if session.on_gpu else JUDGED_AT_ONCE
+    with ThreadPoolExecutor(workers) as pool:
+        judged = list(pool.map(judge, enumerate(contenders, start=1)))
+    return [contender for contender in judged if contender is not None]
+
+
+def _total_gain(session: Session, given: Contender, best: Contender) -> Gain | None:
+    if best.candidate.id == given.candidate.id:
+        return None
+    if session.on_gpu:
+        return measure_gain(session.track, given, best)
+    return estimate_gain(given, best)

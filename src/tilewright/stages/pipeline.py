@@ -198,7 +198,7 @@ def _run_stage(
         prospects,
         tried,
         runnable,
-        len(contenders),
+        judged_correct,
         ranked[0].candidate.id if ranked else None,
         tuple(notes),
     )

@@ -1,0 +1,172 @@
+"""The Python API: the main job as one function.
+
+The other functions of the public API live with their rooms; `tilewright/__init__.py` names them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tilewright.candidate import Candidate
+from tilewright.contract import breaches
+from tilewright.errors import InputError
+from tilewright.gpu.catalogue import find
+from tilewright.gpu.model import Gpu
+from tilewright.gpu.plugged import plugged_in
+from tilewright.kernelfile import KernelFile
+from tilewright.problem import Problem
+from tilewright.request import Request
+from tilewright.runs import Asked, digest, open_run
+from tilewright.serial import to_json
+from tilewright.stages.catalogue import stages as stage_catalogue
+from tilewright.stages.model import Stage
+from tilewright.stages.pipeline import Task, best_source
+from tilewright.stages.pipeline import optimize as run_stages
+from tilewright.stages.summary import Summary
+
+DEFAULT_BUDGET_SECONDS = 300.0
+PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
+
+
+def optimize(
+    problem: Problem,
+    folder: str | Path,
+    *,
+    current: str | None = None,
+    request: Request | None = None,
+    gpu: Gpu | str | None = None,
+    stages: Sequence[str] = (),
+    precision: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    budget_seconds: float = DEFAULT_BUDGET_SECONDS,
+    force: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Summary:
+    """Find the fastest file that computes the same, and leave the run in a folder.
+
+    Args:
+        problem: the reference and its inputs.
+        folder: where best.py, summary.json and the log go; see `tilewright.runs`.
+        current: the text of today's ModelNew file.
+        request: a specialist request; gives current code, GPU, stage and profile where the other
+            arguments do not.
+        gpu: the target; None for the request's, else the one plugged in.
+        stages: names of stages to run, in this order; none for the request's stage, else all.
+        precision: what matrix products may be computed in; None for what today's code uses.
+        mapping: parameter of ModelNew → parameter of Model, where names and shapes do not say.
+        budget_seconds: after this long no new candidate is started.
+        force: replace a finished or different run in the folder.
+        say: called with one line of progress at a time.
+
+    Raises:
+        InputError: something handed over is missing or wrong; nothing has been written then.
+        RunFolderError: the folder is taken, not writable, or holds another run.
+    """
+    source = current if current is not None else (request.code if request else None)
+    if source is None:
+        raise InputError(
+            "there is no current code to start from",
+            mend="give today's Triton file with --current, or a request that holds it",
+        )
+    shown = "current.py"
+    kernel_file = KernelFile.parse(source, shown)
+    plugged = plugged_in()
+    target = _target(gpu, request, plugged)
+    chosen, forced = _stages(stages, request, kernel_file)
+    notes = [f"contract: line {b.line}: {b.what}; {b.mend}" for b in breaches(kernel_file, problem.source)]
+    if request is not None:
+        notes.extend(_unused(request, current, gpu, stages))
+    task = Task(
+        problem=problem,
+        current=Candidate(source),
+        gpu=target,
+        plugged=plugged,
+        stages=chosen,
+        forced=forced,
+        precision=precision or kernel_file.precision,
+        mapping=mapping or {},
+        profile=request.profile if request else {},
+        budget_seconds=budget_seconds,
+        notes=tuple(notes),
+    )
+    asked = Asked(
+        problem=digest(problem.source),
+        current=digest(source),
+        request=digest(to_json(request)) if request else None,
+        gpu=target.name,
+        stages=tuple(stage.name for stage in chosen),
+        precision=task.precision,
+        parameter_map=dict(task.mapping),
+        tilewright=_version(),
+    )
+    with open_run(folder, asked, force=force) as run:
+        if run.resumed:
+            say(f"resuming: {len(run.tried)} candidates are already on record")
+        run.write("problem.py", problem.source)
+        run.write("current.py", source)
+        summary = run_stages(task, run, say)
+        run.write("best.py", best_source(task, run, summary))
+        run.write("summary.json", to_json(summary))
+    return summary
+
+
+def seconds(text: str) -> float:
+    """A duration as people type it: "90", "90s", "5m", "1h30m".
+
+    Raises:
+        InputError: it is not one.
+    """
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not match or not any(match.groups()):
+        raise InputError(f"{text!r} is not a duration", mend="write it like 90s, 5m or 1h30m")
+    hours, minutes, rest = (float(group or 0) for group in match.groups())
+    return 3600 * hours + 60 * minutes + rest
+
+
+def _target(gpu: Gpu | str | None, request: Request | None, plugged: Gpu | None) -> Gpu:
+    if isinstance(gpu, Gpu):
+        return gpu
+    if gpu is not None:
+        return find(gpu)
+    if request is not None and request.gpu is not None:
+        return request.gpu
+    if plugged is not None:
+        return plugged
+    raise InputError(
+        "no target GPU: none is plugged in, named or in the request", mend="name one, for example --gpu h100"
+    )
+
+
+def _stages(
+    names: Sequence[str], request: Request | None, kernel_file: KernelFile
+) -> tuple[tuple[Stage, ...], frozenset[str]]:
+    """The stages to run, and those among them that the user asked for by name."""
+    kind = "single" if len(kernel_file.kernels) == 1 else "fusion"
+    catalogue = {stage.name: stage for stage in stage_catalogue(kind)}
+    wanted = tuple(names) or ((request.stage,) if request and request.stage else ())
+    for name in wanted:
+        if name not in catalogue:
+            raise InputError(f"no stage is called {name!r}", mend=f"choose among {', '.join(catalogue)}")
+    if not wanted:
+        return tuple(catalogue.values()), frozenset()
+    return tuple(catalogue[name] for name in wanted), frozenset(wanted)
+
+
+def _unused(request: Request, current: str | None, gpu: Gpu | str | None, stages: Sequence[str]) -> list[str]:
+    """What a request holds that this run does not use, one line each."""
+    notes = [f"request line {ignored.line} ignored: {ignored.text}" for ignored in request.ignored]
+    if current is not None and request.code is not None:
+        notes.append("request: its code is not used, --current was given")
+    if gpu is not None and request.gpu is not None:
+        notes.append(f"request: its GPU {request.gpu.name} is not used, another target was named")
+    if stages and request.stage is not None:
+        notes.append(f"request: its stage {request.stage} is not used, others were named")
+    return notes
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("tilewright")

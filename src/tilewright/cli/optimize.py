@@ -1,0 +1,99 @@
+"""`tilewright optimize`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tilewright.cli.common import (
+    console,
+    emit,
+    gpu_option,
+    json_option,
+    log,
+    map_option,
+    parameter_map,
+    read_source,
+)
+from tilewright.errors import InputError
+from tilewright.problem import Problem
+
+EPILOG = (
+    "Example: tilewright optimize examples/vanilla_rnn/problem.py "
+    "--current examples/vanilla_rnn/current.py --gpu h100 -o runs/rnn"
+)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("problem_path", metavar="PROBLEM.py")
+@click.option("--current", metavar="CODE.py", help="Today's ModelNew file.")
+@click.option("--request", "request_path", metavar="REQUEST.txt", help="A specialist request to answer.")
+@gpu_option
+@click.option("--stages", metavar="NAME,…", default="", help="Stages to run, in this order; default: all.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
+    help="What matrix products may be computed in; default: what today's code uses.",
+)
+@map_option
+@click.option("--budget", default="5m", show_default=True, help="Start no new candidate after this long.")
+@click.option(
+    "-o", "--output", metavar="DIR", default="runs/latest", show_default=True, help="The run's folder."
+)
+@click.option("--force", is_flag=True, help="Replace a run that the folder already holds.")
+@json_option
+def command(
+    problem_path: str,
+    current: str | None,
+    request_path: str | None,
+    gpu: str | None,
+    stages: str,
+    precision: str | None,
+    pairs: tuple[str, ...],
+    budget: str,
+    output: str,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Write the fastest Triton file that computes what PROBLEM.py computes.
+
+    Leaves best.py, summary.json and the log of every candidate in the folder given with -o. The same
+    command resumes a run that was interrupted. Exit code 1 when the result is not proven correct.
+    """
+    from tilewright import api
+    from tilewright.report.screen import render
+    from tilewright.request import read_request
+    from tilewright.runs import read_log
+
+    if current is not None and request_path is not None:
+        raise InputError("--current and --request both give the current code", mend="give one of the two")
+    problem = Problem.from_file(problem_path)
+    source = read_source(current) if current is not None else None
+    request = read_request(Path(request_path)) if request_path is not None else None
+    budget_seconds = api.seconds(budget)
+    with log.status("starting") as status:
+
+        def say(text: str) -> None:
+            if log.is_terminal:
+                status.update(text)
+            log.print(text, style="dim")
+
+        summary = api.optimize(
+            problem,
+            output,
+            current=source,
+            request=request,
+            gpu=gpu,
+            stages=[name.strip() for name in stages.split(",") if name.strip()],
+            precision=precision,
+            mapping=parameter_map(pairs),
+            budget_seconds=budget_seconds,
+            force=force,
+            say=say,
+        )
+    if as_json:
+        emit(summary)
+    else:
+        console.print(render(summary, read_log(Path(output)), Path(output)))
+    return 0 if summary.verdict.correct else 1

@@ -169,7 +169,9 @@ def _prepare(path: Path, asked: Asked, force: bool) -> RunFolder:
                 where=Where(path),
                 mend="give another -o DIR, or --force to replace it",
             )
-        folder.tried = {tried.id: tried for tried in read_log(path)}
+        complete = read_log(path)
+        folder.write("log.jsonl", "".join(to_json(tried, indent=None) + "\n" for tried in complete))
+        folder.tried = {tried.id: tried for tried in complete}
         folder.resumed = True
         return folder
     foreign = present - set(OWN_FILES) - {"candidates"}

@@ -97,14 +97,17 @@ def read_field(label: str, text: str) -> dict[str, Any]:
 
 
 def _entry(given: dict[str, Any]) -> Gpu | None:
-    """The catalogue's entry of the given name, unless the compute capability contradicts it."""
-    try:
-        base = find(given.get("name", ""))
-    except UnknownGpu:
-        return None
-    return (
-        base if given.get("compute_capability", base.compute_capability) == base.compute_capability else None
-    )
+    """The catalogue's entry of the given name, unless the compute capability contradicts it.
+
+    A remark in parentheses behind the name is looked past: "H100 (Hopper)".
+    """
+    name = given.get("name", "")
+    for spelling in (name, re.sub(r"\(.*?\)", "", name)):
+        with contextlib.suppress(UnknownGpu):
+            base = find(spelling)
+            capability = given.get("compute_capability", base.compute_capability)
+            return base if capability == base.compute_capability else None
+    return None
 
 
 def _fill(values: dict[str, Any]) -> list[str]:

@@ -1,0 +1,388 @@
+"""Finds every `kernel[grid](…)`, also behind aliases, partial and **kwargs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from tilewright.kernelfile.kernels import JitFunction, NotUnderstood, read_dict
+from tilewright.kernelfile.model import Grid, LaunchSite, Passed, Value
+from tilewright.kernelfile.scopes import FunctionNode, Names, Scope, last_name, with_defaults
+
+MAX_STEPS = 8
+LAUNCH_OPTIONS = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg", "grid", "warmup", "stream"})
+VIEWS = frozenset({
+    "view", "reshape", "t", "transpose", "permute", "flatten", "squeeze", "unsqueeze", "contiguous", "detach",
+    "expand", "view_as", "narrow", "chunk", "unflatten", "data", "T", "mT", "to", "cuda", "reinterpret_tensor",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kernel that a callable launches, with what was bound on the way."""
+
+    kernel: str
+    grid: ast.expr | None
+    scope: Scope
+    positional: tuple[tuple[ast.expr, Scope], ...] = ()
+    named: tuple[tuple[str | None, ast.expr, Scope], ...] = ()
+
+
+class LaunchReader:
+    """Reads the launches of one file."""
+
+    def __init__(self, names: Names, functions: Mapping[str, JitFunction]) -> None:
+        self.names = names
+        self.functions = functions
+        self._bodies = {id(function.node) for function in functions.values()}
+
+    def read(self) -> tuple[LaunchSite, ...]:
+        sites: list[LaunchSite] = []
+        for call, scope in self.names.calls:
+            if self._in_kernel(scope) or self._is_partial(call):
+                continue
+            targets = self._targets(call.func, scope)
+            for target in targets:
+                rivals = tuple(sorted({t.kernel for t in targets} - {target.kernel}))
+                sites.append(self._site(call, scope, target, rivals))
+        return tuple(sorted(sites, key=lambda site: (site.place, site.kernel)))
+
+    def _in_kernel(self, scope: Scope | None) -> bool:
+        while scope is not None:
+            if id(scope.node) in self._bodies:
+                return True
+            scope = scope.parent
+        return False
+
+    @staticmethod
+    def _is_partial(node: ast.expr) -> bool:
+        return isinstance(node, ast.Call) and last_name(node.func) == "partial" and bool(node.args)
+
+    def _targets(self, node: ast.expr, scope: Scope, steps: int = 0) -> list[Target]:
+        """What calling an expression launches; empty when it launches nothing."""
+        if steps > MAX_STEPS:
+            return []
+        match node:
+            case ast.Subscript(value=value, slice=grid):
+                return [Target(kernel, grid, scope) for kernel in self._kernels(value, scope)]
+            case ast.Attribute(value=value, attr="run"):
+                return [Target(kernel, None, scope) for kernel in self._kernels(value, scope)]
+            case ast.Call() if self._is_partial(node):
+                positional = tuple((a, scope) for a in node.args[1:])
+                named = tuple((k.arg, k.value, scope) for k in node.keywords)
+                return [
+                    replace(t, positional=t.positional + positional, named=t.named + named)
+                    for t in self._targets(node.args[0], scope, steps + 1)
+                ]
+            case ast.IfExp(body=body, orelse=other):
+                return self._targets(body, scope, steps + 1) + self._targets(other, scope, steps + 1)
+            case ast.Name() | ast.Attribute():
+                found = [self._targets(v, s, steps + 1) for v, s in self._bound(node, scope)]
+                return [target for targets in found for target in targets]
+            case _:
+                return []
+
+    def _kernels(self, node: ast.expr, scope: Scope, steps: int = 0) -> list[str]:
+        """The kernels that an expression may stand for."""
+        if steps > MAX_STEPS:
+            return []
+        inner: list[tuple[ast.expr, Scope]] = []
+        match node:
+            case ast.Name(id=name) if name in self.functions:
+                return [name]
+            case ast.Name() | ast.Attribute():
+                inner = self._bound(node, scope)
+            case ast.IfExp(body=body, orelse=other):
+                inner = [(body, scope), (other, scope)]
+            case ast.Call(func=function, args=[argument]) if last_name(function) in (
+                "wrap_triton",
+                "capture_triton",
+                "staticmethod",
+            ):
+                inner = [(argument, scope)]
+            case ast.Subscript(value=container):
+                for value, owner in [(container, scope), *self._bound(container, scope)]:
+                    elements = value.values if isinstance(value, ast.Dict) else getattr(value, "elts", [])
+                    inner += [(element, owner) for element in elements]
+            case _:
+                pass
+        found = [kernel for value, owner in inner for kernel in self._kernels(value, owner, steps + 1)]
+        return list(dict.fromkeys(found))
+
+    def _bound(self, node: ast.expr, scope: Scope) -> list[tuple[ast.expr, Scope]]:
+        """Every expression assigned to a name or to self.NAME."""
+        match node:
+            case ast.Name(id=name):
+                found = scope.find(name)
+                if found is None:
+                    return []
+                return [(b.value, found[0]) for b in found[1] if b.kind == "assign" and b.value is not None]
+            case ast.Attribute(value=ast.Name(id="self"), attr=attribute):
+                return self.names.attributes.get(attribute, [])
+            case _:
+                return []
+
+    def _site(self, call: ast.Call, scope: Scope, target: Target, rivals: tuple[str, ...]) -> LaunchSite:
+        node = self.functions[target.kernel].node
+        order = [a.arg for a, _ in with_defaults(node.args)]
+        positional = [(a, s, "partial") for a, s in target.positional]
+        positional += [(a, scope, "position") for a in call.args]
+        passed: list[Passed] = []
+        options: dict[str, tuple[ast.expr, Scope]] = {}
+        reason = ""
+        for index, (argument, owner, how) in enumerate(positional):
+            if isinstance(argument, ast.Starred):
+                reason = f"*{ast.unparse(argument.value)} hides which argument is which"
+                break
+            if index < len(order):
+                passed.append(self._passed(order[index], argument, owner, how))
+        named = [(n, v, s, "partial") for n, v, s in target.named]
+        named += [(k.arg, k.value, scope, "keyword") for k in call.keywords]
+        for name, argument, owner, how in named:
+            if name is None:
+                try:
+                    entries = self._splat(argument, owner)
+                except NotUnderstood as error:
+                    reason = f"**{ast.unparse(argument)} is not understood: {error}"
+                    continue
+                for key, value, at in entries:
+                    if key in LAUNCH_OPTIONS:
+                        options[key] = (value, at)
+                    else:
+                        passed.append(self._passed(key, value, at, "splat"))
+            elif name in LAUNCH_OPTIONS and name not in order:
+                options[name] = (argument, owner)
+            else:
+                passed.append(self._passed(name, argument, owner, how))
+
+        def option(name: str) -> Value | None:
+            return self.names.resolve(*options[name]) if name in options else None
+
+        grid = target.grid if target.grid is not None else options.get("grid", (None, scope))[0]
+        return LaunchSite(
+            kernel=target.kernel,
+            line=call.lineno,
+            place=self.names.place(call),
+            function=scope.function,
+            arguments=tuple(passed),
+            grid=_GridReader(self.names).read(grid, target.scope if target.grid is not None else scope),
+            num_warps=option("num_warps"),
+            num_stages=option("num_stages"),
+            rivals=rivals,
+            literals=_arithmetic_literals(scope),
+            reason=reason,
+        )
+
+    def _passed(self, name: str, node: ast.expr, scope: Scope, how: str) -> Passed:
+        return Passed(name, self.names.resolve(node, scope), how, self.storage(node, scope))
+
+    def storage(self, node: ast.expr, scope: Scope, steps: int = 0) -> str:
+        """The variable whose memory an expression is a view of; its text when it has memory of its own.
+
+        Calls that may or may not copy (reshape, contiguous, to) count as views.
+        """
+        match node:
+            case ast.Attribute(value=value, attr=name) if name in VIEWS and steps < MAX_STEPS:
+                return self.storage(value, scope, steps + 1)
+            case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in VIEWS and steps < MAX_STEPS:
+                return self.storage(value, scope, steps + 1)
+            case ast.Subscript(value=value) if steps < MAX_STEPS:
+                return self.storage(value, scope, steps + 1)
+            case ast.Name(id=name) if steps < MAX_STEPS:
+                found = scope.only(name)
+                if found is None or not _is_view(found[1]):
+                    return name
+                return self.storage(found[1], found[0], steps + 1)
+            case _:
+                return ast.unparse(node)
+
+    def _splat(self, node: ast.expr, scope: Scope) -> list[tuple[str, ast.expr, Scope]]:
+        """The entries of a `**expression`: a dict, or the kwargs of one triton.Config of a list."""
+        match node:
+            case ast.Attribute(value=config, attr="kwargs"):
+                call, owner = self._config(config, scope)
+                return [(k, v, owner) for k, v in read_dict(_config_part(call, "kwargs", 0))]
+            case ast.Call(func=ast.Attribute(value=config, attr="all_kwargs"), args=[]):
+                call, owner = self._config(config, scope)
+                entries = [(k, v, owner) for k, v in read_dict(_config_part(call, "kwargs", 0))]
+                for index, name in enumerate(("num_warps", "num_stages"), start=1):
+                    entries += [(name, v, owner) for v in [_config_part(call, name, index)] if v is not None]
+                return entries
+            case ast.Name(id=name):
+                only = scope.only(name)
+                if only is None:
+                    raise NotUnderstood(f"{name} is not assigned exactly once")
+                return self._splat(only[1], only[0])
+            case _:
+                return [(k, v, scope) for k, v in read_dict(node)]
+
+    def _config(self, node: ast.expr, scope: Scope) -> tuple[ast.Call, Scope]:
+        match node:
+            case ast.Call() if last_name(node.func) == "Config":
+                return node, scope
+            case ast.Name(id=name):
+                only = scope.only(name)
+                if only is not None:
+                    return self._config(only[1], only[0])
+            case ast.Subscript(value=container, slice=ast.Constant(value=int(index))):
+                listing = self._listing(container, scope)
+                if listing is not None and -len(listing[0]) <= index < len(listing[0]):
+                    return self._config(listing[0][index], listing[1])
+            case _:
+                pass
+        raise NotUnderstood(f"{ast.unparse(node)} is not one triton.Config")
+
+    def _listing(self, node: ast.expr, scope: Scope) -> tuple[list[ast.expr], Scope] | None:
+        """The elements of a list written out, or of a name bound to one, a None default aside."""
+        if isinstance(node, ast.List | ast.Tuple):
+            return node.elts, scope
+        if not isinstance(node, ast.Name) or (found := scope.find(node.id)) is None:
+            return None
+        owner, bindings = found
+        absent = [b for b in bindings if b.kind == "parameter"]
+        if absent and not self._left_none(owner, node.id, absent[0].value):
+            return None
+        lists = [b for b in bindings if b.kind != "parameter"]
+        if len(lists) == 1 and lists[0].kind == "assign" and isinstance(lists[0].value, ast.List | ast.Tuple):
+            return lists[0].value.elts, owner
+        return None
+
+    def _left_none(self, owner: Scope, name: str, default: ast.expr | None) -> bool:
+        """Whether a parameter is None on every call: `def wrapper(x, configs=None)`."""
+        return (
+            isinstance(default, ast.Constant)
+            and default.value is None
+            and self.names.default_stands(owner, name)
+        )
+
+    def torch_casts(self, node: ast.expr, scope: Scope, steps: int = 0) -> Iterator[str]:
+        """Half-precision types that an argument's own definition casts to."""
+        for part in ast.walk(node):
+            match part:
+                case ast.Attribute(attr="float16" | "half"):
+                    yield "float16"
+                case ast.Attribute(attr="bfloat16"):
+                    yield "bfloat16"
+                case ast.Name() | ast.Attribute(value=ast.Name(id="self")) if steps < MAX_STEPS:
+                    for value, owner in self._bound(part, scope):
+                        if value is not node:
+                            yield from self.torch_casts(value, owner, steps + 1)
+                case _:
+                    pass
+
+
+def _is_view(node: ast.expr) -> bool:
+    """Whether an expression may name memory that another name has already."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Attribute) and node.func.attr in VIEWS
+    return isinstance(node, ast.Name | ast.Attribute | ast.Subscript)
+
+
+def _config_part(call: ast.Call, name: str, index: int) -> ast.expr | None:
+    named = next((k.value for k in call.keywords if k.arg == name), None)
+    if named is not None:
+        return named
+    return call.args[index] if len(call.args) > index else None
+
+
+class _GridReader:
+    """Follows a grid to its definition."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.meta: dict[str, None] = {}
+        self.divisors: dict[str, None] = {}
+        self.used: dict[str, None] = {}
+        self.literals: dict[int, None] = {}
+
+    def read(self, node: ast.expr | None, scope: Scope) -> Grid:
+        if node is None:
+            return Grid("")
+        self._follow(node, scope, 0)
+        return Grid(
+            ast.unparse(node), tuple(self.meta), tuple(self.divisors), tuple(self.used), tuple(self.literals)
+        )
+
+    def _follow(self, node: ast.AST, scope: Scope, steps: int) -> None:
+        if steps > MAX_STEPS:
+            return
+        if isinstance(node, ast.Lambda):
+            self._walk(node.body, self.names.scopes[node], steps)
+        elif isinstance(node, FunctionNode):
+            for statement in node.body:
+                self._walk(statement, self.names.scopes[node], steps)
+        else:
+            self._walk(node, scope, steps)
+
+    def _walk(self, node: ast.AST, scope: Scope, steps: int) -> None:
+        match node:
+            case ast.Call(func=function, args=[_, divisor]) if last_name(function) == "cdiv":
+                self._divides(divisor, scope)
+            case ast.BinOp(op=ast.FloorDiv(), right=divisor):
+                self._divides(divisor, scope)
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))):
+                if self._is_meta(name, scope):
+                    self.meta[key] = None
+                    return
+            case ast.Constant(value=int(value)) if not isinstance(value, bool):
+                self.literals[value] = None
+            case ast.Lambda():
+                scope = self.names.scopes[node]
+            case ast.Name(id=name):
+                self._name(name, scope, steps)
+            case _:
+                pass
+        for child in ast.iter_child_nodes(node):
+            self._walk(child, scope, steps)
+
+    def _is_meta(self, name: str, scope: Scope) -> bool:
+        found = scope.find(name)
+        return found is not None and found[1][0].kind == "parameter" and found[0] is scope
+
+    def _divides(self, divisor: ast.expr, scope: Scope) -> None:
+        for part in ast.walk(divisor):
+            match part:
+                case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))):
+                    if self._is_meta(name, scope):
+                        self.divisors[key] = None
+                case _:
+                    pass
+
+    def _name(self, name: str, scope: Scope, steps: int) -> None:
+        found = scope.find(name)
+        if found is None or name in self.used:
+            return
+        owner, bindings = found
+        if any(b.kind in ("import", "class") for b in bindings):
+            return
+        self.used[name] = None
+        for binding in bindings:
+            if binding.value is not None and binding.kind in ("assign", "unpack"):
+                self._follow(binding.value, owner, steps + 1)
+        if bindings[0].kind == "function":
+            for statement in ast.walk(owner.node):
+                if isinstance(statement, FunctionNode) and statement.name == name:
+                    self._follow(statement, owner, steps + 1)
+
+
+def _arithmetic_literals(scope: Scope) -> tuple[int, ...]:
+    """Integers that a function divides by, multiplies with or hands to a call of its own making."""
+    while scope.parent is not None and not isinstance(scope.node, FunctionNode):
+        scope = scope.parent
+    found: dict[int, None] = {}
+    for node in ast.walk(scope.node):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.BinOp):
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.Call) and last_name(node.func) == "cdiv":
+            parts = node.args
+        elif isinstance(node, ast.UnaryOp):
+            parts = [node.operand]
+        for part in parts:
+            match part:
+                case ast.Constant(value=int(value)) if not isinstance(value, bool):
+                    found[value] = None
+                case _:
+                    pass
+    return tuple(found)

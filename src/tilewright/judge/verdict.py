@@ -55,6 +55,8 @@ class Verdict:
         trials: how many fresh sets of inputs were compared.
         sizes: what was cut down to run here ("T 256 → 16"); empty at full size.
         seconds: how long the check took.
+        seeds: one per trial; parameters and inputs were drawn from it.
+        notes: what a reader should know beside the answer: autotune configs that were not run.
     """
 
     outcome: Outcome
@@ -66,6 +68,8 @@ class Verdict:
     trials: int = 0
     sizes: str = ""
     seconds: float = 0.0
+    seeds: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def correct(self) -> bool:

@@ -1,0 +1,140 @@
+"""Both sides of a comparison, built alike: the same arguments, the same parameters. Worker side."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tilewright.errors import KernelFileError, Where
+from tilewright.judge.failures import reference_code
+from tilewright.judge.parameters import match_parameters
+from tilewright.problem import ProblemModule, call_piece, import_source
+
+
+def import_candidate(source: str, path: str, name: str = "tilewright_candidate") -> Callable[..., nn.Module]:
+    """Import a candidate's file and return its ModelNew.
+
+    Raises:
+        KernelFileError: the import fails or there is no ModelNew.
+    """
+    module = import_source(source, path, name, KernelFileError)
+    model: Any = getattr(module, "ModelNew", None)
+    if not isinstance(model, type) or not issubclass(model, nn.Module):
+        raise KernelFileError("no ModelNew", where=Where(path), mend="add `class ModelNew(nn.Module)`")
+    return model
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a problem may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def draw(problem: ProblemModule, path: str, seed: int, device: torch.device) -> tuple[list[Any], list[Any]]:
+    """Fresh constructor arguments and fresh forward arguments, the latter on the device.
+
+    Raises:
+        ProblemError: get_init_inputs or get_inputs does not run.
+    """
+    seed_everything(seed)
+    init_inputs = call_piece(problem, "get_init_inputs", path)
+    return init_inputs, moved(call_piece(problem, "get_inputs", path), device)
+
+
+def build_reference(
+    problem: ProblemModule, path: str, init_inputs: list[Any], seed: int, device: torch.device
+) -> nn.Module:
+    """Model with parameters drawn from the seed.
+
+    Raises:
+        ProblemError: the constructor raises.
+    """
+    with reference_code(path):
+        seed_everything(seed)
+        model: nn.Module = problem.model(*cloned(init_inputs)).to(device)
+    return model
+
+
+def build_candidate(
+    model_new: Callable[..., nn.Module],
+    init_inputs: list[Any],
+    reference: nn.Module,
+    seed: int,
+    device: torch.device,
+    mapping: Mapping[str, str] | None,
+) -> nn.Module:
+    """ModelNew with the reference's parameters and buffers copied in.
+
+    Parameters are matched by `match_parameters`. A buffer takes the value of the reference's buffer
+    or parameter of the same name and shape (or the one the map names); any other buffer is the
+    candidate's own business and is left alone.
+
+    Raises:
+        AmbiguousParameters: parameters match in more than one way, or not at all.
+        Exception: whatever the candidate's constructor raises.
+    """
+    seed_everything(seed)
+    candidate = model_new(*cloned(init_inputs))
+    own, theirs = dict(reference.named_parameters()), dict(candidate.named_parameters())
+    buffers = dict(candidate.named_buffers())
+    state = {**own, **dict(reference.named_buffers())}
+    with torch.no_grad():
+        for new, old in parameter_pairs(reference, candidate, mapping).items():
+            theirs[new].copy_(own[old])
+        for new, buffer in buffers.items():
+            old = (mapping or {}).get(new, new)
+            if old in state and state[old].shape == buffer.shape:
+                buffer.copy_(state[old])
+    return candidate.to(device)
+
+
+def parameter_pairs(
+    reference: nn.Module, candidate: nn.Module, mapping: Mapping[str, str] | None
+) -> dict[str, str]:
+    """Parameter of the candidate → parameter of the reference.
+
+    Raises:
+        AmbiguousParameters: they match in more than one way, or not at all.
+    """
+    buffers = dict(candidate.named_buffers())
+    given = {new: old for new, old in (mapping or {}).items() if new not in buffers}
+    return match_parameters(_shapes(reference), _shapes(candidate), given)
+
+
+def forward(model: nn.Module, inputs: list[Any], seed: int) -> Any:
+    """One forward without gradients, every generator seeded just before it."""
+    seed_everything(seed)
+    with torch.no_grad():
+        outputs = model(*inputs)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+    return outputs
+
+
+def apply(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+    """The same nested lists, tuples and dicts, with the function applied to every tensor."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: apply(function, item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(apply(function, item) for item in value)
+    return value
+
+
+def cloned(value: Any) -> Any:
+    return apply(lambda tensor: tensor.detach().clone(), value)
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    return apply(lambda tensor: tensor.to(device), value)
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}

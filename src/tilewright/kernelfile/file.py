@@ -14,6 +14,8 @@ from tilewright.kernelfile.precision import DotReader, lowest
 from tilewright.kernelfile.scopes import FunctionNode, Names, last_name, with_defaults
 from tilewright.problem import parse, read_text
 
+PLAIN_CALLS = frozenset({"constexpr", "Config", "dict", "range", "sqrt", "log", "log2"})
+
 
 @dataclass(frozen=True)
 class KernelFile:
@@ -209,13 +211,8 @@ def _assigned(name: str, value: ast.expr, functions: dict[str, JitFunction]) -> 
 def _is_plain(value: ast.expr) -> bool:
     """Literals, arithmetic and containers of them, names, tl.constexpr(…), dtypes and triton.Config(…)."""
     for node in ast.walk(value):
-        if isinstance(node, ast.Call) and last_name(node.func) not in (
-            "constexpr",
-            "Config",
-            "dict",
-            "range",
-        ):
-            return False
         if isinstance(node, ast.Lambda | ast.Await | ast.Yield):
+            return False
+        if isinstance(node, ast.Call) and last_name(node.func) not in PLAIN_CALLS:
             return False
     return True

@@ -17,7 +17,7 @@ from tilewright.kernelfile.scopes import FunctionNode, last_name
 PROGRAM = "@program"  # stands for tl.program_id among the parameters
 LOADS = frozenset({"load"})
 STORES = frozenset({"store"})
-BOUNDS = frozenset({"range", "static_range", "cdiv", "minimum", "maximum", "min", "max"})
+BOUNDS = frozenset({"range", "static_range", "cdiv", "min", "max"})
 SHAPED = frozenset({"zeros", "full", "make_block_ptr", "make_tensor_descriptor"})
 Reached = frozenset[str]
 NOTHING: Reached = frozenset()
@@ -100,7 +100,7 @@ class _Reader:
                 case _:
                     pass
         for uses in (self.found.reads, self.found.writes):
-            uses -= self.found.scaled | self.constexprs | {PROGRAM}
+            uses -= self.found.scaled | self.found.sizes | self.constexprs | {PROGRAM}
         self.found.sizes -= self.constexprs | {PROGRAM}
         return self.found
 
@@ -230,12 +230,10 @@ def _assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
     match node:
         case ast.Assign(targets=targets, value=value):
             for target in targets:
-                pairs = (target, value)
                 if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-                    if len(target.elts) == len(value.elts):
-                        yield from zip(target.elts, value.elts, strict=True)
-                        continue
-                yield pairs
+                    yield from zip(target.elts, value.elts, strict=False)
+                else:
+                    yield target, value
         case ast.AugAssign(target=target, value=value) | ast.NamedExpr(target=target, value=value):
             yield target, value
         case ast.AnnAssign(target=target, value=ast.expr() as value):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tilewright.kernelfile.flow import Flow, is_constexpr
 from tilewright.kernelfile.model import Autotune, Config, Dot, Kernel, Parameter, Scalar
-from tilewright.kernelfile.scopes import FunctionNode, Names, Scope, fold, last_name, scalar, with_defaults
+from tilewright.kernelfile.scopes import FunctionNode, Names, Scope, fold, last_name, with_defaults
 
 OPTIONS = ("num_warps", "num_stages", "num_ctas", "maxnreg")
 DEFAULT_WARPS, DEFAULT_STAGES = 4, 3  # triton.Config and a launch without options, 3.6 and 3.9
@@ -111,7 +111,7 @@ def read_autotune(names: Names, decorators: Iterable[ast.expr]) -> Autotune | No
         configs = tuple(read_config(names, element, scope) for element in listing.elts)
     except NotUnderstood as error:
         return Autotune(place, (), key, reason=str(error))
-    return Autotune(place, configs, key, names.place(listing))
+    return Autotune(place, configs, key, names.place(listing), names.place(given["configs"]))
 
 
 class NotUnderstood(Exception):
@@ -147,6 +147,8 @@ def read_config(names: Names, node: ast.expr, scope: Scope) -> Config:
     if not isinstance(node, ast.Call) or last_name(node.func) != "Config":
         raise NotUnderstood(f"{ast.unparse(node)[:60]} is not a triton.Config")
     given = {k.arg: k.value for k in node.keywords if k.arg}
+    if strange := sorted(set(given) - {"kwargs", "num_warps", "num_stages"}):
+        raise NotUnderstood(f"a config sets {', '.join(strange)}")
     for name, argument in zip(("kwargs", "num_warps", "num_stages"), node.args, strict=False):
         given.setdefault(name, argument)
     constants: list[tuple[str, Scalar]] = []
@@ -206,7 +208,7 @@ def _heuristics(decorators: Iterable[ast.expr]) -> tuple[str, ...]:
         if isinstance(decorator, ast.Call) and last_name(decorator.func) == "heuristics":
             for argument in (*decorator.args, *(k.value for k in decorator.keywords)):
                 keys = argument.keys if isinstance(argument, ast.Dict) else []
-                computed += [str(scalar(c.value)) for k in keys if k is not None and (c := fold(k))]
+                computed += [str(c.value) for k in keys if k is not None and (c := fold(k))]
     return tuple(computed)
 
 

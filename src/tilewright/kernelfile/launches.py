@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tilewright.kernelfile.kernels import JitFunction, NotUnderstood, read_dict
-from tilewright.kernelfile.model import Grid, LaunchSite, Passed, Value
+from tilewright.kernelfile.model import Grid, LaunchSite, Passed
 from tilewright.kernelfile.scopes import FunctionNode, Names, Scope, last_name, with_defaults
 
 MAX_STEPS = 8
 LAUNCH_OPTIONS = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg", "grid", "warmup", "stream"})
 VIEWS = frozenset({
     "view", "reshape", "t", "transpose", "permute", "flatten", "squeeze", "unsqueeze", "contiguous", "detach",
-    "expand", "view_as", "narrow", "chunk", "unflatten", "data", "T", "mT", "to", "cuda", "reinterpret_tensor",
+    "expand", "view_as", "narrow", "chunk", "unflatten", "data", "T", "mT", "to", "cuda",
 })  # fmt: skip
 
 
@@ -129,8 +129,9 @@ class LaunchReader:
         positional = [(a, s, "partial") for a, s in target.positional]
         positional += [(a, scope, "position") for a in call.args]
         passed: list[Passed] = []
-        options: dict[str, tuple[ast.expr, Scope]] = {}
+        options: list[Passed] = []
         reason = ""
+        grid, grid_scope = target.grid, target.scope
         for index, (argument, owner, how) in enumerate(positional):
             if isinstance(argument, ast.Starred):
                 reason = f"*{ast.unparse(argument.value)} hides which argument is which"
@@ -147,35 +148,50 @@ class LaunchReader:
                     reason = f"**{ast.unparse(argument)} is not understood: {error}"
                     continue
                 for key, value, at in entries:
-                    if key in LAUNCH_OPTIONS:
-                        options[key] = (value, at)
-                    else:
-                        passed.append(self._passed(key, value, at, "splat"))
+                    into = options if key in LAUNCH_OPTIONS else passed
+                    into.append(self._passed(key, value, at, "splat", argument))
+            elif name == "grid":
+                grid, grid_scope = argument, owner
             elif name in LAUNCH_OPTIONS and name not in order:
-                options[name] = (argument, owner)
+                options.append(self._passed(name, argument, owner, how))
             else:
                 passed.append(self._passed(name, argument, owner, how))
 
-        def option(name: str) -> Value | None:
-            return self.names.resolve(*options[name]) if name in options else None
-
-        grid = target.grid if target.grid is not None else options.get("grid", (None, scope))[0]
         return LaunchSite(
             kernel=target.kernel,
             line=call.lineno,
             place=self.names.place(call),
             function=scope.function,
             arguments=tuple(passed),
-            grid=_GridReader(self.names).read(grid, target.scope if target.grid is not None else scope),
-            num_warps=option("num_warps"),
-            num_stages=option("num_stages"),
+            grid=_GridReader(self.names).read(grid, grid_scope),
+            options=tuple(options),
             rivals=rivals,
             literals=_arithmetic_literals(scope),
             reason=reason,
         )
 
-    def _passed(self, name: str, node: ast.expr, scope: Scope, how: str) -> Passed:
-        return Passed(name, self.names.resolve(node, scope), how, self.storage(node, scope))
+    def _passed(
+        self, name: str, node: ast.expr, scope: Scope, how: str, splat: ast.expr | None = None
+    ) -> Passed:
+        value = self.names.resolve(node, scope)
+        place = self.names.place(splat or node)
+        elsewhere = any(self._read_elsewhere(variable, scope) for variable in value.names)
+        return Passed(name, value, how, place, self.storage(node, scope), elsewhere)
+
+    def _read_elsewhere(self, name: str, scope: Scope) -> bool:
+        """Whether a variable is read anywhere but as a bare argument of a launch."""
+        found = scope.find(name)
+        if found is None:
+            return True
+        reads = {
+            id(n)
+            for n in ast.walk(found[0].node)
+            if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)
+        }
+        for call, owner in self.names.calls:
+            if isinstance(call.func, ast.Subscript) and self._kernels(call.func.value, owner):
+                reads -= {id(a) for a in call.args} | {id(k.value) for k in call.keywords}
+        return bool(reads)
 
     def storage(self, node: ast.expr, scope: Scope, steps: int = 0) -> str:
         """The variable whose memory an expression is a view of; its text when it has memory of its own.

@@ -79,6 +79,7 @@ class Autotune:
         configs: its configurations, empty when they were not understood.
         reason: why they were not understood; empty when they were.
         configs_place: the list display that holds them; None when there is none.
+        argument_place: the expression handed to the decorator, a name or the list itself.
         key: the parameters whose values select a configuration.
     """
 
@@ -86,6 +87,7 @@ class Autotune:
     configs: tuple[Config, ...]
     key: tuple[str, ...]
     configs_place: Place | None = None
+    argument_place: Place | None = None
     reason: str = ""
 
 
@@ -166,13 +168,17 @@ class Passed:
 
     Args:
         how: "position", "keyword", "splat" (through **) or "partial" (bound earlier).
+        place: the expression that the call hands over; the expression behind ** for a splat.
         storage: the variable whose memory a tensor argument lives in, views followed back.
+        elsewhere: whether the variable that carries it is also read outside launches.
     """
 
     parameter: str
     value: Value
     how: str
+    place: Place
     storage: str
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -201,7 +207,7 @@ class LaunchSite:
         place: the call.
         function: the function or method that it stands in; empty at top level.
         arguments: what it passes, in the order written.
-        num_warps, num_stages: None when not given.
+        options: launch options that it passes, num_warps and the like.
         rivals: other kernels that the same call may launch instead.
         literals: integers elsewhere in the function, where arithmetic is done with them.
         reason: why its arguments could not be matched with the kernel's parameters; empty when they could.
@@ -213,14 +219,28 @@ class LaunchSite:
     function: str
     arguments: tuple[Passed, ...]
     grid: Grid
-    num_warps: Value | None = None
-    num_stages: Value | None = None
+    options: tuple[Passed, ...] = ()
     rivals: tuple[str, ...] = ()
     literals: tuple[int, ...] = ()
     reason: str = ""
 
     def passed(self, parameter: str) -> Passed | None:
         return next((a for a in self.arguments if a.parameter == parameter), None)
+
+    def option(self, name: str) -> Passed | None:
+        return next((o for o in self.options if o.parameter == name), None)
+
+    @property
+    def num_warps(self) -> Value | None:
+        """The value given for num_warps; None leaves Triton's default."""
+        found = self.option("num_warps")
+        return found.value if found else None
+
+    @property
+    def num_stages(self) -> Value | None:
+        """The value given for num_stages; None leaves Triton's default."""
+        found = self.option("num_stages")
+        return found.value if found else None
 
 
 @dataclass(frozen=True)

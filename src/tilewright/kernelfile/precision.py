@@ -9,7 +9,7 @@ from tilewright.kernelfile.flow import bind_call, is_constexpr
 from tilewright.kernelfile.kernels import JitFunction, read_autotune
 from tilewright.kernelfile.launches import LaunchReader
 from tilewright.kernelfile.model import Dot, LaunchSite, Scalar
-from tilewright.kernelfile.scopes import FunctionNode, Names, fold, last_name, scalar, with_defaults
+from tilewright.kernelfile.scopes import Folded, FunctionNode, Names, fold, last_name, with_defaults
 
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")  # what an operand may lose, least first
 INPUT_PRECISIONS = {
@@ -25,7 +25,7 @@ HALVES = {
 }  # fmt: skip
 DOTS = frozenset({"dot", "mma_v2", "warpgroup_mma", "tcgen05_mma"})
 TORCH_PRODUCTS = frozenset({
-    "matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "addbmm", "addmv", "linear", "bilinear", "einsum", "tensordot",
+    "matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "addbmm", "addmv", "linear", "einsum", "tensordot",
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
     "scaled_dot_product_attention",
 })  # fmt: skip
@@ -73,7 +73,7 @@ class DotReader:
                     found.append(Dot(call.lineno, lowest(casts), f"{name} of operands cast to {casts[0]}"))
             elif name == "set_float32_matmul_precision" and call.args:
                 match fold(call.args[0]):
-                    case ast.Constant(value="high" | "medium" as level):
+                    case Folded(value="high" | "medium" as level):
                         found.append(Dot(call.lineno, "tf32", f"float32 matmul precision set to {level}"))
                     case _:
                         pass
@@ -115,7 +115,7 @@ class DotReader:
         """The literals that an expression in a kernel can stand for; {None} among them when unknown."""
         literal = fold(node)
         if literal is not None:
-            return {scalar(literal.value)}
+            return {literal.value}
         if steps > MAX_STEPS:
             return {None}
         match node:
@@ -162,7 +162,7 @@ class DotReader:
         if tuned:
             return tuned
         literal = fold(default)
-        return {None} if unclear or literal is None else {scalar(literal.value)}
+        return {None} if unclear or literal is None else {literal.value}
 
     def _casts(self, node: ast.AST, function: FunctionNode, seen: frozenset[str]) -> Iterable[str]:
         """Half-precision casts between an operand and the loads it comes from."""

@@ -13,6 +13,13 @@ MAX_STEPS = 12  # variables followed before giving up
 
 
 @dataclass(frozen=True)
+class Folded:
+    """A literal's value, so that a literal None differs from no literal."""
+
+    value: Scalar
+
+
+@dataclass(frozen=True)
 class Binding:
     """One way in which a scope binds a name.
 
@@ -310,20 +317,20 @@ def with_defaults(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr 
         yield arguments.kwarg, None
 
 
-def fold(node: ast.expr | None) -> ast.Constant | None:
+def fold(node: ast.expr | None) -> Folded | None:
     """A literal, or integer arithmetic on literals, as one constant; None when it is neither."""
     match node:
-        case ast.Constant(value=int() | float() | str() | None):
-            return node
+        case ast.Constant(value=int() | float() | str() | None as value):
+            return Folded(value)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             inner = fold(operand)
             if inner is not None and isinstance(inner.value, int | float):
-                return ast.Constant(-inner.value)
+                return Folded(-inner.value)
         case ast.BinOp(left=left, op=op, right=right):
             a, b = fold(left), fold(right)
             if a is not None and b is not None and isinstance(a.value, int) and isinstance(b.value, int):
-                value = _fold_integers(a.value, op, b.value)
-                return None if value is None else ast.Constant(value)
+                result = _fold_integers(a.value, op, b.value)
+                return None if result is None else Folded(result)
         case _:
             pass
     return None
@@ -352,8 +359,3 @@ def last_name(node: ast.expr) -> str:
             return name
         case _:
             return ""
-
-
-def scalar(value: object) -> Scalar:
-    """A constant's value when it is one that a launch can pass, else None."""
-    return value if isinstance(value, int | float | str) else None

@@ -119,12 +119,14 @@ class Estimate:
         per_launch_us: one launch of each distinct kind, in the recording's order.
         bound: what holds the forward back: "launches", "latency", "memory", "compute".
         breakdown: shares of total_us by cause.
+        notes: what the model had to assume.
     """
 
     total_us: Figure
     per_launch_us: tuple[float, ...]
     bound: str
     breakdown: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class Inspection:
 
     Args:
         problem: why the candidate cannot be used on the target; empty when it can.
+        resources: one for each of the recording's launches, in its order.
     """
 
     gpu: str
@@ -144,7 +147,11 @@ class Inspection:
 
     @property
     def runs(self) -> bool:
-        return not self.problem and not any(r.problem for r in self.resources)
+        """Whether every launch can run on the target, an autotuned one under at least one config."""
+        if self.problem:
+            return False
+        families = {self.recording.alternatives[i] for i in self.recording.sequence}
+        return all(any(not self.resources[i].problem for i in family) for family in families)
 
     @property
     def reason(self) -> str:

@@ -1,8 +1,4 @@
-"""Records the launches of one forward, on a machine without a GPU.
-
-See `record`: the forward runs on fake tensors that claim a GPU, every `kernel[grid](…)` is noted
-instead of executed, and Triton's own binder supplies the signature.
-"""
+"""The values that a recorded forward consists of."""
 
 from __future__ import annotations
 
@@ -40,6 +36,9 @@ class Argument:
 class Launch:
     """One way in which a kernel is launched: equal launches of a forward are recorded once.
 
+    Launches are equal when they need the same binary, grid and scalars and tensors of the same
+    shape and strides, wherever those lie; `tensor` and `offset_bytes` are those of the first.
+
     Args:
         kernel: the @triton.jit function's name.
         grid: programs along x, y, z.
@@ -69,16 +68,40 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class TorchOperation:
+    """Device work that the forward leaves to PyTorch, summed over one operator.
+
+    Args:
+        name: the aten operator, "aten.mm".
+        count: calls in one forward.
+        bytes: of its operands and results, all calls together.
+        flops: of matrix products and convolutions, multiply and add counted apart; else 0.
+    """
+
+    name: str
+    count: int
+    bytes: int
+    flops: int
+
+
+@dataclass(frozen=True)
 class Recording:
     """Every launch of one forward.
 
     Args:
-        launches: the distinct ones, in order of first appearance.
-        sequence: indices into `launches`, one per launch, in the order they happened.
+        launches: the distinct ones, in order of first appearance. An autotuned kernel adds one for
+            each of its configs.
+        sequence: indices into `launches`, one per launch, in the order they happened. Of an
+            autotuned kernel the first config stands here.
+        alternatives: for each of `launches`, the launches that do the same work under the other
+            configs of its autotuner, itself included; (itself,) without autotune.
+        operations: device work between the launches.
     """
 
     launches: tuple[Launch, ...]
     sequence: tuple[int, ...]
+    alternatives: tuple[tuple[int, ...], ...] = ()
+    operations: tuple[TorchOperation, ...] = ()
 
     def count(self, index: int) -> int:
         return self.sequence.count(index)

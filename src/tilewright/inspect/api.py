@@ -1,0 +1,107 @@
+"""Inspects candidates for a target GPU, offline, in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tilewright import workers
+from tilewright.errors import WorkerError
+from tilewright.gpu.model import Gpu
+from tilewright.inspect.model import Inspection
+from tilewright.launches.model import Recording
+from tilewright.problem import Problem
+from tilewright.serial import structure
+from tilewright.worker import plain
+
+BATCH = 16  # candidates a worker takes before it is replaced, so that what they leave behind is bounded
+_NO_INTERPRETER = {"TRITON_INTERPRET": "0"}
+
+
+def inspect(
+    problem: Problem,
+    source: str,
+    gpu: Gpu,
+    *,
+    path: str | Path = "candidate.py",
+    limits: workers.Limits | None = None,
+) -> Inspection:
+    """Everything known about a candidate on a target without running it.
+
+    A kernel that does not compile or does not fit the target is reported in its `Resources`.
+
+    Args:
+        source: the text of a ModelNew file.
+        path: what messages call it.
+
+    Raises:
+        KernelFileError: the candidate does not import, has no ModelNew, launches nothing, or its
+            forward cannot run without values (it reads a tensor on the host).
+        ProblemError: the reference or its inputs fail.
+        SetupError: Triton or its CUDA tools are missing.
+        WorkerError: the worker ran past its limits or died.
+    """
+    payload = {**_payload(problem, gpu), "source": source, "path": str(path)}
+    value = workers.call("tilewright.inspect.work:run", payload, limits, _NO_INTERPRETER)
+    return structure(value, Inspection)
+
+
+def inspect_many(
+    problem: Problem,
+    sources: Sequence[str],
+    gpu: Gpu,
+    *,
+    path: str | Path = "candidate.py",
+    jobs: int = 2,
+    limits: workers.Limits | None = None,
+    on_result: Callable[[int, Inspection], None] | None = None,
+) -> list[Inspection]:
+    """Inspect several candidates, in order; one that fails says why in its `problem`.
+
+    Args:
+        jobs: candidates compiled at a time.
+        limits: time of one candidate, memory of the whole worker.
+        on_result: called with the position of a candidate and its inspection as they arrive.
+
+    Raises:
+        ProblemError, SetupError: as for `inspect`; they concern every candidate.
+    """
+    limits = limits or workers.Limits()
+    results: list[Inspection] = []
+    for start in range(0, len(sources), BATCH):
+        batch = list(sources[start : start + BATCH])
+        for inspection in _inspect_batch(problem, batch, gpu, str(path), jobs, limits):
+            if on_result is not None:
+                on_result(len(results), inspection)
+            results.append(inspection)
+    return results
+
+
+def _inspect_batch(
+    problem: Problem, sources: list[str], gpu: Gpu, path: str, jobs: int, limits: workers.Limits
+) -> list[Inspection]:
+    """One worker's share. When the worker itself is lost, its candidates are tried one by one."""
+    payload = {
+        **_payload(problem, gpu),
+        "sources": sources,
+        "path": path,
+        "jobs": jobs,
+        "seconds": max(1, round(limits.seconds)),
+    }
+    whole = replace(limits, seconds=limits.seconds * (1 + len(sources)))
+    try:
+        values = workers.call("tilewright.inspect.work:run_many", payload, whole, _NO_INTERPRETER)
+    except WorkerError as error:
+        if len(sources) == 1:
+            return [Inspection(gpu.name, Recording((), ()), (), None, None, str(error))]
+        return [
+            inspection
+            for source in sources
+            for inspection in _inspect_batch(problem, [source], gpu, path, jobs, limits)
+        ]
+    return [structure(value, Inspection) for value in values]
+
+
+def _payload(problem: Problem, gpu: Gpu) -> dict[str, object]:
+    return {"problem": problem.source, "problem_path": str(problem.path), "gpu": plain(gpu)}

@@ -1,0 +1,193 @@
+"""Tensors that claim to lie on a GPU that is not there. For worker processes.
+
+PyTorch's fake tensors carry shape, strides, dtype and device but no data, so a forward runs at
+full size in no memory. `pretend` adds what a Triton wrapper asks of them beyond that: an address,
+and answers from `torch.cuda`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from tilewright.errors import SetupError
+from tilewright.gpu.model import Gpu
+
+DEVICE = torch.device("cuda", 0)
+ADDRESS_ALIGNMENT = 512  # what PyTorch's CUDA allocator gives every storage
+_CUDA, _META = 1, 14  # c10::DeviceType
+_GUARDS = "_ZN3c104impl26device_guard_impl_registryE"  # c10::impl::device_guard_impl_registry
+
+
+@contextlib.contextmanager
+def pretend(gpu: Gpu) -> Iterator[FakeTensorMode]:
+    """Within this context tensors are fake, and `torch.cuda` answers as if `gpu` were present."""
+    _allow_cuda_tensors()
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with contextlib.ExitStack() as stack:
+        for owner, name, value in _replacements(gpu):
+            stack.enter_context(replaced(owner, name, value))
+        stack.enter_context(mode)
+        stack.enter_context(torch.no_grad())
+        yield mode
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """`owner.name` is `value` within this context."""
+    own = name in vars(owner)
+    before = vars(owner).get(name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)
+
+
+def to_device(value: Any) -> Any:
+    """A fake or real tensor as a fake one on the pretended GPU; anything else as it is."""
+    return value.to(DEVICE) if isinstance(value, torch.Tensor) else value
+
+
+def move(module: torch.nn.Module) -> None:
+    """Put a module's parameters and buffers on the pretended GPU, shared ones still shared.
+
+    `Module.to` exchanges the contents of two tensors in place, which fake tensors refuse.
+    """
+    moved: dict[int, torch.Tensor] = {}
+    for part in module.modules():
+        for tensors in (part._parameters, part._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in moved:
+                    there = to_device(tensor.detach())
+                    parameter = isinstance(tensor, torch.nn.Parameter)
+                    moved[id(tensor)] = (
+                        torch.nn.Parameter(there, tensor.requires_grad) if parameter else there
+                    )
+                tensors[name] = moved[id(tensor)]
+
+
+def _allow_cuda_tensors() -> None:
+    """Let a build of PyTorch without CUDA index and convert fake CUDA tensors.
+
+    Operations on a tensor first switch to its device through a registered guard. A CUDA build
+    without a driver gets a guard that does nothing when a fake mode is entered; a CPU build has no
+    CUDA guard at all, so the do-nothing guard of the meta device is registered in its place.
+    """
+    if torch.version.cuda is not None:
+        return
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
+        guards = (ctypes.c_void_p * (_META + 1)).in_dll(library, _GUARDS)
+    except (OSError, ValueError):
+        raise SetupError(
+            f"this build of PyTorch ({torch.__version__}) cannot hold fake GPU tensors",
+            mend="install PyTorch 2.11 or newer for Linux from its own wheels",
+        ) from None
+    if not guards[_CUDA]:
+        guards[_CUDA] = guards[_META]
+
+
+def _indexed(value: Any) -> Any:
+    """A device "cuda" without an index as the pretended one; anything else as it is."""
+    if isinstance(value, str) and value.split(":")[0] == "cuda":
+        value = torch.device(value)
+    if isinstance(value, torch.device) and value.type == "cuda" and value.index is None:
+        return DEVICE
+    return value
+
+
+def _to(self: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    args = tuple(_indexed(a) for a in args)
+    kwargs = {name: _indexed(value) for name, value in kwargs.items()}
+    moved: torch.Tensor = torch.Tensor.to(self, *args, **kwargs)
+    return moved
+
+
+def _cuda(self: torch.Tensor, device: Any = None, non_blocking: bool = False, **_: Any) -> torch.Tensor:
+    return self.to(DEVICE)
+
+
+class _Addresses:
+    """Gives every storage an aligned address of its own, so that views show their true alignment."""
+
+    def __init__(self) -> None:
+        self._starts: dict[int, int] = {}
+        self._held: list[Any] = []  # a storage that lives keeps its identity to itself
+        self._next = 1 << 40
+
+    def data_ptr(self, tensor: torch.Tensor) -> int:
+        storage = tensor.untyped_storage()
+        start = self._starts.get(storage._cdata)
+        if start is None:
+            start = self._starts[storage._cdata] = self._next
+            self._held.append(storage)
+            self._next += -(-storage.nbytes() // ADDRESS_ALIGNMENT) * ADDRESS_ALIGNMENT + ADDRESS_ALIGNMENT
+        return start + int(tensor.storage_offset() * tensor.element_size())
+
+
+def _replacements(gpu: Gpu) -> list[tuple[Any, str, Any]]:
+    """What is exchanged while a GPU is pretended: owner, attribute, value."""
+    addresses = _Addresses()
+    capability = divmod(gpu.compute_capability, 10)
+    properties = SimpleNamespace(
+        name=gpu.name,
+        major=capability[0],
+        minor=capability[1],
+        multi_processor_count=gpu.sms,
+        total_memory=gpu.memory_bytes,
+        warp_size=gpu.warp_size,
+        max_threads_per_multi_processor=gpu.max_threads_per_sm,
+        max_threads_per_block=gpu.max_threads_per_block,
+        regs_per_multiprocessor=gpu.registers_per_sm,
+        shared_memory_per_block=49152,
+        shared_memory_per_block_optin=gpu.shared_memory_per_block_bytes,
+        shared_memory_per_multiprocessor=gpu.shared_memory_per_sm_bytes,
+        L2_cache_size=gpu.l2_bytes,
+        gcnArchName="",
+    )
+    stream = SimpleNamespace(cuda_stream=0, stream_id=0, device=DEVICE)
+    for method in ("synchronize", "wait_stream", "wait_event", "record_event"):
+        setattr(stream, method, _nothing)
+    answers: dict[str, Callable[..., Any]] = {
+        "is_available": lambda: True,
+        "is_initialized": lambda: True,
+        "_lazy_init": _nothing,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "set_device": _nothing,
+        "synchronize": _nothing,
+        "empty_cache": _nothing,
+        "get_device_properties": lambda device=None: properties,
+        "get_device_capability": lambda device=None: capability,
+        "get_device_name": lambda device=None: gpu.name,
+        "is_bf16_supported": lambda including_emulation=True: gpu.compute_capability >= 80,
+        "current_stream": lambda device=None: stream,
+        "default_stream": lambda device=None: stream,
+        "Stream": lambda *args, **kwargs: stream,
+        "stream": lambda stream: contextlib.nullcontext(stream),
+        "device": lambda device: contextlib.nullcontext(),
+        "device_of": lambda tensor: contextlib.nullcontext(),
+    }
+    return [
+        (FakeTensor, "data_ptr", lambda tensor: addresses.data_ptr(tensor)),
+        (FakeTensor, "to", _to),
+        (FakeTensor, "cuda", _cuda),
+        *((torch.cuda, name, answer) for name, answer in answers.items()),
+    ]
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    return None

@@ -12,11 +12,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MODES = ("default", "reduce-overhead")
 
@@ -30,51 +31,48 @@ class Probe:
     """A running probe.
 
     Args:
+        said: what it writes to stderr; a file, because a pipe that nobody reads would stop it.
         started, seconds: when it started on the monotonic clock, and how long it may take.
     """
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+    said: IO[bytes]
     started: float
     seconds: float
 
     @classmethod
     def start(cls, command: list[str], seconds: float) -> Probe:
+        said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the probe
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            stderr=said,
             start_new_session=True,
         )
-        return cls(process, time.monotonic(), seconds)
+        return cls(process, said, time.monotonic(), seconds)
 
-    def finish(self) -> float:
-        """Wait for the end.
-
-        Returns:
-            Seconds it took, its start included, as seen from here.
+    def finish(self) -> None:
+        """Wait for the end; one that ended on its own before this call has finished in time.
 
         Raises:
             DidNotFinish: it failed, or ran past its limit and was killed.
         """
         try:
-            _, said = self.process.communicate(
-                timeout=max(0.0, self.started + self.seconds - time.monotonic())
-            )
+            self.process.wait(max(0.0, self.started + self.seconds - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.kill()
             raise DidNotFinish(f"compilation did not finish in {self.seconds:g} s") from None
         if self.process.returncode:
-            last = (said.strip().splitlines() or ["it said nothing"])[-1]
-            raise DidNotFinish(f"compilation failed: {last[:200]}")
-        return time.monotonic() - self.started
+            self.said.seek(0)
+            lines = self.said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise DidNotFinish(f"compilation failed: {lines[-1][:200]}")
 
     def kill(self) -> None:
         """End the probe and the compile workers it started."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.communicate()
+            self.process.wait()
 
 
 def start(mode: str, tf32: bool, seconds: float) -> Probe:

@@ -206,9 +206,13 @@ def now() -> str:
 
 def command_line() -> tuple[str, ...]:
     """This process's command line, the script as seen from the repository's root."""
-    script = Path(sys.argv[0]).resolve()
-    shown = script.relative_to(ROOT) if script.is_relative_to(ROOT) else Path(script.name)
-    return ("python", str(shown), *sys.argv[1:])
+    return ("python", shown(Path(sys.argv[0])), *sys.argv[1:])
+
+
+def shown(path: Path) -> str:
+    """A path as seen from the repository's root; outside of it the name alone, no machine's folders."""
+    path = path.resolve()
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
 
 
 def write(record: Record, folder: Path = RESULTS) -> Path:

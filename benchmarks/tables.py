@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from pathlib import Path
 
-from recording import RESULTS, ROOT, Record, RecordError, Side, newest, read, spread
+from recording import RESULTS, ROOT, Record, RecordError, Side, newest, read, shown, spread
 
 README = ROOT / "README.md"
 BLOCK = re.compile(
@@ -51,14 +52,13 @@ def _us(value: float) -> str:
 
 def _provenance(record: Record, path: Path) -> str:
     machine = record.machine
-    shown = path.resolve().relative_to(ROOT) if path.resolve().is_relative_to(ROOT) else path.name
     case = ", ".join(f"{key}={value}" for key, value in record.case.items())
     commit = record.commit[:12] + {True: " with local changes", False: "", None: ""}[record.dirty]
     return (
         f"Medians, quartiles in brackets; error against a float64 run. {case}. Measured on {machine.device}, "
         f"{record.date[:10]}, torch {machine.torch}, Triton {machine.triton}, CUDA {machine.cuda}, "
-        f"cuDNN {machine.cudnn}, driver {machine.driver}, commit {commit}, by `{' '.join(record.command)}`; "
-        f"every sample and how it was taken: `{shown}`."
+        f"cuDNN {machine.cudnn}, driver {machine.driver}, commit {commit}, by "
+        f"`{shlex.join(record.command)}`; every sample and how it was taken: `{shown(path)}`."
     )
 
 

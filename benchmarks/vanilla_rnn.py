@@ -39,6 +39,8 @@ from recording import (
 )
 from tables import table
 
+sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
+
 NAME = "vanilla_rnn"
 EXAMPLE = ROOT / "examples" / "vanilla_rnn"
 
@@ -271,7 +273,11 @@ def one_line(problem: Exception) -> str:
 
 
 def record(options: argparse.Namespace) -> Record:
-    """Build, check and time every side on the GPU."""
+    """Build, check and time every side on the GPU.
+
+    Raises:
+        RecordError: the first side, with which all others are compared, cannot be run.
+    """
     import torch
 
     probes = {
@@ -286,6 +292,8 @@ def record(options: argparse.Namespace) -> Record:
             for entry in entries(case, options.file, probes):
                 print(f"building {entry.label}", file=sys.stderr, flush=True)
                 side, contender = build(entry, case)
+                if not sides and contender is None:
+                    raise RecordError(f"{side.label} cannot be run: {side.note}")
                 sides.append(side)
                 contenders += [contender] if contender else []
             print(f"timing {len(contenders)} sides", file=sys.stderr, flush=True)

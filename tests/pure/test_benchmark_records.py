@@ -195,6 +195,14 @@ def test_a_probe_that_takes_too_long_is_killed_with_its_children(tmp_path: Path)
     assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_probe_that_ended_while_another_was_waited_for_has_finished():
+    """It also writes more than a pipe holds, which must not stop it."""
+    script = "import sys; sys.stderr.write('x' * 200_000)"
+    probe = compiled_loop.Probe.start([sys.executable, "-c", script], seconds=0.0)
+    probe.process.wait(30)
+    probe.finish()
+
+
 def test_a_probe_that_fails_says_its_last_line():
     probe = compiled_loop.Probe.start(
         [sys.executable, "-c", "raise ValueError('no such shape')"], seconds=30.0

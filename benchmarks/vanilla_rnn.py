@@ -288,7 +288,8 @@ def record(options: argparse.Namespace) -> Record:
     try:
         case = reference_case(torch.device("cuda"), options.seed)
         with torch.no_grad():
-            sides, contenders = [], []
+            sides: list[Side] = []
+            contenders: list[Contender] = []
             for entry in entries(case, options.file, probes):
                 print(f"building {entry.label}", file=sys.stderr, flush=True)
                 side, contender = build(entry, case)

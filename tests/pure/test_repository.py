@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -13,8 +14,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "tilewright"
 LONGEST_MODULE = 500
 HEAVY = ("torch", "triton", "libcst")
+
+# Rooms from top to bottom, as in docs/architecture.md: a room imports only from those below it.
+ROOMS = (
+    "__main__", "cli", "report", "api", "stages", "runs", "proposers", "request", "contract", "judge",
+    "inspect", "launches", "kernelfile", "stages.catalogue", "stages.model", "gpu", "workers", "serial",
+    "worker", "candidate", "problem", "evidence", "errors",
+)  # fmt: skip
 
 # Put together here so that this file does not name what it looks for.
 INDEX_HOSTS = re.compile("|".join(["py" + r"pi\.org", "python" + r"hosted\.org", "download" + r"\.pytorch"]))
@@ -91,6 +100,54 @@ def test_the_changelog_begins_with_this_version():
     newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest.group(1) == version
+
+
+def room(module: str) -> str:
+    """The room of a module named below the package: "judge" of "judge.api"."""
+    return module if module in ROOMS else module.partition(".")[0]
+
+
+def imports(path: Path) -> list[str]:
+    """What a module of the package imports from it, named below the package; lazy imports too."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [
+        f"{node.module}.{alias.name}"  # from tilewright import errors
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module == "tilewright"
+        for alias in node.names
+    ]
+    return [name.removeprefix("tilewright.") for name in names if name.startswith("tilewright.")]
+
+
+def test_imports_point_one_way():
+    against = []
+    for path in tracked():
+        if path.suffix != ".py" or PACKAGE not in path.parents:
+            continue
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        if module == "__init__":  # the public names, loaded on first use
+            continue
+        assert room(module) in ROOMS, (
+            f"{module} is in no room of ROOMS; add it there and in the documentation"
+        )
+        for imported in imports(path):
+            if ROOMS.index(room(imported)) < ROOMS.index(room(module)):
+                against.append(f"{module} imports {imported}")
+    assert against == []
+
+
+def test_an_import_is_found_wherever_it_stands(tmp_path: Path):
+    path = tmp_path / "module.py"
+    path.write_text(
+        "import os\nfrom tilewright import errors\n\n\ndef f():\n    import tilewright.cli.check\n"
+        "    from tilewright.judge.api import check\n"
+    )
+    assert sorted(imports(path)) == ["cli.check", "errors", "judge.api"]
+    assert [room(name) for name in ("cli.check", "judge.api", "stages.race", "stages.model")] == [
+        "cli", "judge", "stages", "stages.model"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("script", ["scripts/demo", "scripts/test", "scripts/check", ".ci/run"])

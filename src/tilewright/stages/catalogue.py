@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any
 
 from tilewright.errors import InputError
+from tilewright.serial import structure
 from tilewright.stages.model import Stage
 
 KINDS = ("single", "fusion", "network")
@@ -44,8 +45,7 @@ def stages(kind: str) -> tuple[Stage, ...]:
     for name, entry in _data()["stages"].items():
         shared = {key: value for key, value in entry.items() if key not in KINDS}
         fields = {**shared, **entry[kind]}
-        frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-        found.append(Stage(name=name, kind=kind, **frozen))
+        found.append(structure({"name": name, "kind": kind, **fields}, Stage))
     return tuple(found)
 
 
@@ -80,8 +80,9 @@ def _kind(text: str) -> str:
 
 
 def _place(stem: str, text: str) -> int | None:
-    """Where a word that begins with the stem stands in the text."""
-    found = re.search(rf"(?<![a-z]){re.escape(stem)}", text.lower())
+    """Where a word that begins with the stem stands in the text; `_` and `-` count as blanks."""
+    plain = re.sub(r"[_-]", " ", text.lower())
+    found = re.search(rf"(?<![a-z]){re.escape(stem)}", plain)
     return found.start() if found else None
 
 

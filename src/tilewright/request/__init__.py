@@ -1,0 +1,7 @@
+"""A specialist request: text that asks for a faster kernel, parsed into values and written back."""
+
+from tilewright.request.model import Guidance, Ignored, Request, Threshold
+from tilewright.request.parse import parse, read_request
+from tilewright.request.render import compose, render
+
+__all__ = ["Guidance", "Ignored", "Request", "Threshold", "compose", "parse", "read_request", "render"]

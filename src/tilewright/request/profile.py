@@ -1,0 +1,146 @@
+"""The figures of a profile: JSON by kernel and metric, or a sentence that says why there are none."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tilewright.errors import RequestError, Where
+from tilewright.request.model import Ignored
+from tilewright.request.sections import Text, balanced
+
+UNNAMED = ""  # the kernel of metrics that stand without one
+
+
+@dataclass
+class Profile:
+    """What a profile section holds. Line numbers count from 1."""
+
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    note: str = ""
+    ignored: list[Ignored] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_profile(lines: Sequence[Text], path: str) -> Profile:
+    """Read a profile section's lines, fence marks left out.
+
+    Raises:
+        RequestError: the figures begin with a brace and cannot be read; the line is named.
+    """
+    profile = Profile()
+    start = next((i for i, line in enumerate(lines) if line.text.lstrip().startswith("{")), None)
+    if start is None and lines and lines[0].text.lstrip().startswith("["):
+        profile.ignored = [
+            Ignored(line.number, line.text.strip(), "a list, not metrics by kernel") for line in lines
+        ]
+        return profile
+    if start is None:
+        profile.note = _sentence(lines)
+        return profile
+    count = balanced([line.text for line in lines[start:]])
+    if count is None:
+        raise _broken("its braces never close", lines[start].number, path)
+    body, rest = lines[start : start + count], lines[start + count :]
+    text, tail = _cut("\n".join(line.text for line in body))
+    _figures(_decode(text, body, path), body, profile)
+    said = [*lines[:start], *([Text(body[-1].number, tail)] if tail else []), *rest]
+    for line in said:
+        if line.text.lstrip().startswith("{"):
+            profile.ignored.append(Ignored(line.number, line.text.strip(), "a second set of figures"))
+    profile.note = _sentence([line for line in said if not line.text.lstrip().startswith("{")])
+    return profile
+
+
+def _sentence(lines: Sequence[Text]) -> str:
+    return " ".join(line.text.strip() for line in lines)
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """The text up to its last closing brace, and what follows it."""
+    end = text.rindex("}") + 1
+    return text[:end], text[end:].strip()
+
+
+def _decode(text: str, lines: Sequence[Text], path: str) -> dict[Any, Any]:
+    """JSON, forgiven a comma too many, or the same written as Python."""
+    try:
+        return json.loads(text, object_pairs_hook=_pairs)
+    except json.JSONDecodeError as error:
+        first = error
+    try:
+        return json.loads(re.sub(r",(\s*[}\]])", r"\1", text), object_pairs_hook=_pairs)
+    except json.JSONDecodeError:
+        pass
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError, TypeError):
+        value = None
+    if not isinstance(value, dict):
+        raise _broken(first.msg, lines[min(first.lineno, len(lines)) - 1].number, path)
+    return value
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; a name that comes twice keeps its first value, and the others under a numbered name."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        unique, count = name, 1
+        while unique in found:
+            count += 1
+            unique = f"{name} ({count})"
+        found[unique] = value
+    return found
+
+
+def _figures(value: Mapping[Any, Any], lines: Sequence[Text], profile: Profile) -> None:
+    """Sort an object of kernels, or of metrics, into `profile.figures`."""
+    for name, entry in value.items():
+        if isinstance(entry, dict):
+            kernel = profile.figures.setdefault(str(name), {})
+            for metric, figure in entry.items():
+                _figure(kernel, str(metric), figure, lines, profile)
+        else:
+            _figure(profile.figures.setdefault(UNNAMED, {}), str(name), entry, lines, profile)
+    if not profile.figures.get(UNNAMED, True):
+        del profile.figures[UNNAMED]
+    if UNNAMED in profile.figures:
+        profile.notes.append("some metrics of the profile stand without a kernel's name")
+
+
+def _figure(
+    kernel: dict[str, float], metric: str, value: Any, lines: Sequence[Text], profile: Profile
+) -> None:
+    number = _number(value)
+    if number is not None:
+        kernel[metric] = number
+        return
+    line = next((line for line in lines if json.dumps(metric)[1:-1] in line.text), lines[0])
+    profile.ignored.append(Ignored(line.number, line.text.strip(), f"{metric} is not a number"))
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, also one written as text with a unit: "13.97 %"."""
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*([-+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?)\s*[A-Za-z%/]*\s*", value)
+        value = float(found.group(1).replace(",", "")) if found else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _broken(what: str, line: int, path: str) -> RequestError:
+    return RequestError(
+        f"the profile cannot be read: {what}",
+        where=Where(path, line),
+        mend='write {"kernel": {"metric": number}}, or {} for no profile',
+    )

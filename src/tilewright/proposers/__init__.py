@@ -1,1 +1,8 @@
 """Everything that can suggest a candidate. One folder each, one small interface: `base.Proposer`."""
+
+from __future__ import annotations
+
+from tilewright.proposers.base import Proposer
+from tilewright.proposers.tune import LaunchTuning
+
+PROPOSERS: tuple[Proposer, ...] = (LaunchTuning(),)

@@ -1,0 +1,154 @@
+"""Edits source at known places and leaves every other character as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import libcst as cst
+from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
+
+from tilewright.kernelfile import Place
+
+
+@dataclass
+class Edits:
+    """What to change.
+
+    Args:
+        expressions: an expression by its place, to the text that takes its place.
+        calls: a call by its place, to what happens to its arguments.
+        decorators: a function by name, to a decorator put on top of those it has.
+    """
+
+    expressions: dict[Place, str] = field(default_factory=dict)
+    calls: dict[Place, ArgumentEdit] = field(default_factory=dict)
+    decorators: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class ArgumentEdit:
+    """What happens to one call's arguments.
+
+    Args:
+        set: keywords to add.
+        drop: places of the expressions whose arguments go.
+    """
+
+    set: dict[str, str] = field(default_factory=dict)
+    drop: frozenset[Place] = frozenset()
+
+
+class PlaceNotFound(Exception):
+    """A place to edit is not where the parser saw it (an expression inside parentheses of its own)."""
+
+
+def edit(source: str, edits: Edits) -> str:
+    """Apply edits.
+
+    Raises:
+        PlaceNotFound: one of them could not be applied; nothing is returned then.
+    """
+    wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
+    editor = _Editor(edits, wrapper.resolve(PositionProvider))
+    changed = wrapper.module.visit(editor)
+    left = editor.left()
+    if left:
+        raise PlaceNotFound(f"line {left[0].line}: the expression there could not be edited")
+    return changed.code
+
+
+class _Editor(cst.CSTTransformer):
+    def __init__(self, edits: Edits, positions: Mapping[cst.CSTNode, CodeRange]) -> None:
+        super().__init__()
+        self.edits = edits
+        self.positions = positions
+        self.done: set[Place] = set()
+
+    def left(self) -> list[Place]:
+        wanted = set(self.edits.expressions) | set(self.edits.calls)
+        wanted |= {place for one in self.edits.calls.values() for place in one.drop}
+        return sorted(wanted - self.done)
+
+    def _place(self, node: cst.CSTNode) -> Place:
+        where = self.positions[node]
+        return Place(where.start.line, where.start.column, where.end.line, where.end.column)
+
+    def on_leave(
+        self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
+    ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
+        changed = super().on_leave(original_node, updated_node)
+        if isinstance(original_node, cst.BaseExpression):
+            place = self._place(original_node)
+            if place in self.edits.expressions:
+                self.done.add(place)
+                return cast(cst.CSTNodeT, cst.parse_expression(self.edits.expressions[place]))
+        return changed
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        place = self._place(original_node)
+        change = self.edits.calls.get(place)
+        if change is None:
+            return updated_node
+        self.done.add(place)
+        kept = []
+        for before, after in zip(original_node.args, updated_node.args, strict=True):
+            at = self._place(before.value)
+            if at in change.drop:
+                self.done.add(at)
+            else:
+                kept.append(after)
+        arguments = _ending_like(kept, updated_node.args) if len(kept) < len(updated_node.args) else kept
+        for name, value in change.set.items():
+            arguments = _appended(arguments, name, value)
+        return updated_node.with_changes(args=arguments)
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> cst.FunctionDef:
+        text = self.edits.decorators.get(original_node.name.value)
+        if text is None:
+            return updated_node
+        decorator = cst.Decorator(cst.parse_expression(text))
+        return updated_node.with_changes(decorators=[decorator, *updated_node.decorators])
+
+
+def _ending_like(kept: Sequence[cst.Arg], before: Sequence[cst.Arg]) -> list[cst.Arg]:
+    """The arguments that stay, the last with the ending that the last one had."""
+    if not kept:
+        return []
+    last = kept[-1].with_changes(comma=before[-1].comma, whitespace_after_arg=before[-1].whitespace_after_arg)
+    return [*kept[:-1], last]
+
+
+def _appended(arguments: Sequence[cst.Arg], name: str, value: str) -> list[cst.Arg]:
+    """The arguments and one keyword more, laid out as those before it are."""
+    if not arguments:
+        return [_keyword(name, value)]
+    last = arguments[-1]
+    separator = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    if len(arguments) > 1 and isinstance(arguments[-2].comma, cst.Comma):
+        separator = _bare(arguments[-2].comma)
+    added = _keyword(name, value).with_changes(
+        comma=last.comma, whitespace_after_arg=last.whitespace_after_arg
+    )
+    before = last.with_changes(comma=separator, whitespace_after_arg=cst.SimpleWhitespace(""))
+    return [*arguments[:-1], before, added]
+
+
+def _keyword(name: str, value: str) -> cst.Arg:
+    return cst.Arg(
+        keyword=cst.Name(name),
+        value=cst.parse_expression(value),
+        equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
+    )
+
+
+def _bare(comma: cst.Comma) -> cst.Comma:
+    """A comma with the line break that follows it but not the comments."""
+    after = comma.whitespace_after
+    if isinstance(after, cst.ParenthesizedWhitespace):
+        line = after.first_line.with_changes(comment=None, whitespace=cst.SimpleWhitespace(""))
+        return comma.with_changes(whitespace_after=after.with_changes(first_line=line, empty_lines=[]))
+    return comma

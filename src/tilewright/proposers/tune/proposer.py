@@ -1,0 +1,123 @@
+"""Launch tuning: the same kernels with other tiles, warps and stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tilewright.candidate import Candidate
+from tilewright.kernelfile import KernelFile
+from tilewright.proposers.base import Proposals, Situation
+from tilewright.proposers.tune.rewrite import RewriteDeclined, apply_settings, install_autotune
+from tilewright.proposers.tune.setting import Setting, read, written
+from tilewright.proposers.tune.space import combinations, neighbours, pressure
+from tilewright.proposers.tune.tunables import Tunable, find_tunables
+
+MOST_CANDIDATES = 24
+
+
+class LaunchTuning:
+    """Varies the launch constants of a file's kernels around their present values.
+
+    Args:
+        most: how many candidates one call proposes.
+    """
+
+    name = "launch tuning"
+    stages = frozenset({"block_tiling"})
+
+    def __init__(self, most: int = MOST_CANDIDATES) -> None:
+        self.most = most
+
+    def propose(self, situation: Situation) -> Proposals:
+        """Candidates near the best file so far, one kernel at a time and all at once.
+
+        Raises:
+            KernelFileError: the best candidate is not Python or holds no kernel.
+        """
+        source, stage, gpu = situation.best.source, situation.stage, situation.gpu
+        tunables, found = find_tunables(KernelFile.parse(source, Path("current.py")), situation.inspection)
+        notes = list(found)
+        felt = {t.name: pressure(t, situation.inspection, gpu, stage) for t in tunables}
+        ranked = [neighbours(t, stage, felt[t.name], gpu) for t in tunables]
+        candidates: dict[str, Candidate] = {}
+        for settings in combinations(tunables, ranked, self.most):
+            try:
+                text = apply_settings(source, settings)
+            except RewriteDeclined as reason:
+                notes.append(str(reason))
+                continue
+            if text == source:
+                continue
+            why = _why(settings, tunables, {name: felt[name].why for name in settings})
+            candidate = Candidate(text, stage.name, self.name, why, situation.best.id, written(settings))
+            candidates.setdefault(candidate.id, candidate)
+        if not candidates:
+            notes.append("no launch constant of this file can be varied")
+        return Proposals(tuple(candidates.values()), tuple(dict.fromkeys(notes)))
+
+    def finish(self, situation: Situation, winners: Sequence[Candidate]) -> Proposals:
+        """One file whose kernels choose, by @triton.autotune, among the settings that won.
+
+        Each kernel that the best winner changed gets its setting there, the next best that another
+        winner gave it, and a smaller fallback. A kernel that cannot be autotuned safely keeps the best
+        setting, and a note says why.
+        """
+        if not winners:
+            return Proposals(())
+        best = winners[0]
+        tunables = {t.name: t for t in find_tunables(KernelFile.parse(best.source), None)[0]}
+        source, notes, installed = best.source, list[str](), dict[str, str]()
+        for name, setting in read(best.settings).items():
+            rivals = [s for w in winners[1:] if (s := read(w.settings).get(name)) is not None]
+            if name not in tunables:
+                continue
+            configs = _configs(tunables[name], setting, rivals, situation)
+            sizes = KernelFile.parse(source).kernel(name).sizes
+            try:
+                source = install_autotune(source, name, configs, sizes)
+            except RewriteDeclined as reason:
+                notes.append(f"{name} is not autotuned, it keeps {setting}: {reason}")
+            else:
+                installed[name] = "; ".join(map(str, configs))
+        if not installed:
+            return Proposals((), tuple(notes))
+        why = f"{' and '.join(installed)} choose among {situation.stage.max_configs} settings at most"
+        made = Candidate(source, situation.stage.name, self.name, why, best.id, installed)
+        return Proposals((made,), tuple(notes))
+
+
+def _configs(
+    tunable: Tunable, best: Setting, rivals: Sequence[Setting], situation: Situation
+) -> list[Setting]:
+    """The best, the next best where there is room, and one that asks less of an SM than the best."""
+    most = max(2, situation.stage.max_configs)
+    others = [s for s in dict.fromkeys(rivals) if s != best]
+    smaller = [s for s in others if s.size < best.size]
+    fallback = smaller[-1:] or [s for s in [_halved(tunable, best)] if s != best]
+    configs = [best, *[s for s in others if s not in fallback][: most - 1 - len(fallback)], *fallback]
+    return configs[:most]
+
+
+def _halved(tunable: Tunable, best: Setting) -> Setting:
+    """A smaller setting: the largest tile halved, else fewer warps, else one stage less."""
+    least = 16 if tunable.dots else 32
+    name, extent = max(best.tiles, key=lambda pair: pair[1], default=("", 0))
+    if extent // 2 >= least:
+        tiles = tuple((n, e // 2 if n == name else e) for n, e in best.tiles)
+        return Setting(tiles, best.num_warps, best.num_stages)
+    if best.num_warps > 1:
+        return Setting(best.tiles, best.num_warps // 2, best.num_stages)
+    return Setting(best.tiles, best.num_warps, max(1, best.num_stages - 1))
+
+
+def _why(settings: dict[str, Setting], tunables: Sequence[Tunable], because: dict[str, str]) -> str:
+    """What changes, and what points there: "step_kernel: BLOCK_H 64 → 32 (4 programs for 132 SMs)"."""
+    parts = []
+    for tunable in tunables:
+        if tunable.name in settings:
+            changes = tunable.current.changes(settings[tunable.name])
+            reason = f" ({because[tunable.name]})" if because.get(tunable.name) else ""
+            if changes:
+                parts.append(f"{tunable.name}: {', '.join(changes)}{reason}")
+    return "; ".join(parts) or "the current setting alone"

@@ -1,0 +1,220 @@
+"""The settings worth trying for a file's kernels, the most promising first."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tilewright.gpu.model import Gpu
+from tilewright.inspect.model import Inspection, Resources
+from tilewright.proposers.tune.setting import Setting
+from tilewright.proposers.tune.tunables import Tunable
+from tilewright.stages.model import Stage
+
+SMALLEST_DOT = 16  # the shortest edge of a tile that a tensor core instruction takes whole
+# Accumulators or elements one thread holds: 128×256 over 8 warps is 128, which leaves half of a
+# thread's 255 registers; below 4 a thread has too little to do between loads.
+MOST_HELD, FEWEST_HELD = 128, 4
+# 128×256×32 with 8 warps and 3 to 4 stages came within 2 % of the best on 6 of 7 matrix products on
+# an H100, and a search that changes one number at a time stopped 19 to 36 % short of it.
+MATMUL_ANCHORS = ((128, 256, 32, 8, 3), (128, 128, 32, 8, 3), (64, 128, 32, 4, 3), (64, 64, 32, 4, 3))
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """What inspection says about a kernel as it runs now.
+
+    Args:
+        programs: of one launch; 0 when unknown.
+        starved: fewer programs than SMs.
+        registers: more registers a thread than the stage warns at, or spills inside a loop.
+        why: the same as half a sentence, with its figures; empty when nothing stands out.
+    """
+
+    programs: int = 0
+    starved: bool = False
+    registers: bool = False
+    why: str = ""
+
+
+def pressure(tunable: Tunable, inspection: Inspection | None, gpu: Gpu, stage: Stage) -> Pressure:
+    """Read a kernel's pressure off the inspection of its present launches."""
+    mine = [r for r in inspection.resources if r.kernel == tunable.name] if inspection else []
+    if not mine:
+        return Pressure()
+    heaviest: Resources = max(mine, key=lambda r: r.count * r.grid_size)
+    starved = heaviest.grid_size < gpu.sms
+    spilled = heaviest.spills.in_loop
+    registers = heaviest.registers_per_thread > stage.registers_warning or spilled > 0
+    said = []
+    if starved:
+        said.append(f"{heaviest.grid_size} programs for {gpu.sms} SMs")
+    if spilled:
+        said.append(f"{spilled} words spilled in a loop")
+    elif registers:
+        said.append(f"{heaviest.registers_per_thread} registers a thread")
+    return Pressure(heaviest.grid_size, starved, registers, ", ".join(said))
+
+
+def neighbours(tunable: Tunable, stage: Stage, felt: Pressure, gpu: Gpu) -> list[Setting]:
+    """Settings near the current one, the most promising first, the current one left out.
+
+    Every tile halved, kept and doubled within the stage's sizes, with the stage's warps and stages;
+    the file's own configs; and, for a matrix product that fills the GPU, known good starting points.
+    Those with different tiles come before a second choice of warps for the same tiles.
+    """
+    current = tunable.current
+    edges = [_extents(tunable, extent, stage) for _, extent in current.tiles]
+    names = [name for name, _ in current.tiles]
+    warps = _options(stage, "num_warps", stage.num_warps, current.num_warps)
+    stages = _options(stage, "num_stages", stage.num_stages, current.num_stages)
+    grid = [
+        Setting(tuple(zip(names, extents, strict=True)), w, s)
+        for extents in itertools.product(*edges)
+        for w in warps
+        for s in stages
+    ]
+    ranked = sorted(grid, key=lambda setting: -_promise(tunable, setting, felt, gpu))
+    first = [s for s in _anchors(tunable, stage, warps, stages) if _fills(tunable, s, felt, gpu)]
+    ordered = dict.fromkeys((*tunable.own[1:], *first, *_spread(ranked)))
+    ordered.pop(current, None)
+    return list(ordered)
+
+
+def combinations(
+    tunables: Sequence[Tunable], ranked: Sequence[Sequence[Setting]], most: int
+) -> Iterator[dict[str, Setting]]:
+    """Settings for the whole file: each kernel's next best alone, then all of them at once, and so on.
+
+    One of the last is a fallback: every kernel at the smallest setting among those considered.
+    """
+    made: list[dict[str, Setting]] = []
+    depth = max(map(len, ranked), default=0)
+    for rank in range(depth):
+        here = [
+            {tunable.name: settings[rank]}
+            for tunable, settings in zip(tunables, ranked, strict=True)
+            if rank < len(settings)
+        ]
+        together = {name: setting for one in here for name, setting in one.items()}
+        for settings in (*here, *([together] if len(here) > 1 else [])):
+            joined = _tie(settings, tunables)
+            if joined is not None and joined not in made:
+                made.append(joined)
+        if len(made) >= most:
+            break
+    chosen = made[:most]
+    if not any(_smaller(settings, tunables) for settings in chosen):
+        smallest = {
+            tunable.name: min(settings, key=lambda setting: setting.size)
+            for tunable, settings in zip(tunables, ranked, strict=True)
+            if settings
+        }
+        fallback = _tie(smallest, tunables)
+        if fallback and _smaller(fallback, tunables):
+            chosen = [*chosen[: most - 1], fallback]
+    yield from chosen
+
+
+def _smaller(settings: dict[str, Setting], tunables: Sequence[Tunable]) -> bool:
+    return all(t.name in settings and settings[t.name].size < t.current.size for t in tunables)
+
+
+def _tie(settings: dict[str, Setting], tunables: Sequence[Tunable]) -> dict[str, Setting] | None:
+    """The same with every tile that shares a literal set alike; None when two would differ."""
+    known = {tunable.name: tunable for tunable in tunables}
+    joined = dict(settings)
+    for name, setting in settings.items():
+        for tile, others in known[name].tied:
+            for other, theirs in others:
+                base = joined.get(other, known[other].current)
+                if other in settings and base[theirs] != setting[tile]:
+                    return None
+                tiles = tuple((n, setting[tile] if n == theirs else e) for n, e in base.tiles)
+                joined[other] = replace(base, tiles=tiles)
+    return joined
+
+
+def _extents(tunable: Tunable, extent: int, stage: Stage) -> list[int]:
+    """The extents to try for one tile; the present one is always among them."""
+    if "tile" not in stage.tunes:
+        return [extent]
+    flat = len(tunable.current.tiles) == 1 and not tunable.dots
+    allowed = stage.element_sizes if flat else stage.tile_sizes
+    least = SMALLEST_DOT if tunable.dots else 1
+    near = {extent // 2, extent * 2} & {size for size in allowed if size >= least}
+    return sorted(near | {extent})
+
+
+def _options(stage: Stage, name: str, allowed: Sequence[int], current: int) -> list[int]:
+    return sorted({current, *allowed}) if name in stage.tunes else [current]
+
+
+def _promise(tunable: Tunable, setting: Setting, felt: Pressure, gpu: Gpu) -> float:
+    """How much a setting goes where the evidence points; only its order means anything."""
+    current = tunable.current
+    held, before = _held(tunable, setting), _held(tunable, current)
+    score = -0.5 * len(current.changes(setting))
+    if held > MOST_HELD:
+        score -= 2.0 * math.log2(held / MOST_HELD)
+    if held < FEWEST_HELD:
+        score -= 1.0 * math.log2(FEWEST_HELD / held)
+    if felt.registers:
+        score += math.log2(before / held)
+    programs = _programs(tunable, setting, felt)
+    if felt.starved:
+        score += math.log2(min(programs, gpu.sms) / felt.programs)
+    elif programs:
+        score -= max(0.0, math.log2(gpu.sms / programs))
+    if not felt.starved and not felt.registers:
+        score += 0.75 * math.log2(_area(tunable, setting) / _area(tunable, current))
+    return score
+
+
+def _area(tunable: Tunable, setting: Setting) -> int:
+    """Elements of the tile that one program keeps: of the output for a product, of all otherwise."""
+    kept = {tile.name for tile in tunable.tiles if tile.by_program or not tunable.dots}
+    return math.prod(extent for name, extent in setting.tiles if name in kept)
+
+
+def _held(tunable: Tunable, setting: Setting) -> float:
+    """Elements of that tile per thread."""
+    return _area(tunable, setting) / (32 * setting.num_warps)
+
+
+def _programs(tunable: Tunable, setting: Setting, felt: Pressure) -> float:
+    """Programs of one launch under a setting, from those of the present one; 0 when unknown."""
+    grown = 1.0
+    for tile in tunable.tiles:
+        if tile.by_program:
+            grown *= tunable.current[tile.name] / setting[tile.name]
+    return felt.programs * grown
+
+
+def _anchors(
+    tunable: Tunable, stage: Stage, warps: Sequence[int], stages: Sequence[int]
+) -> Iterator[Setting]:
+    """Known good settings of a matrix product that the stage allows."""
+    outer = [tile.name for tile in tunable.tiles if tile.by_program]
+    inner = [tile.name for tile in tunable.tiles if not tile.by_program]
+    if not tunable.dots or (len(outer), len(inner)) != (2, 1) or "tile" not in stage.tunes:
+        return
+    for m, n, k, num_warps, num_stages in MATMUL_ANCHORS:
+        if {m, n, k} <= set(stage.tile_sizes) and num_warps in warps and num_stages in stages:
+            extents = dict(zip((*outer, *inner), (m, n, k), strict=True))
+            yield Setting(tuple((t, extents[t]) for t, _ in tunable.current.tiles), num_warps, num_stages)
+
+
+def _fills(tunable: Tunable, setting: Setting, felt: Pressure, gpu: Gpu) -> bool:
+    return _programs(tunable, setting, felt) >= gpu.sms
+
+
+def _spread(ranked: Sequence[Setting]) -> Iterator[Setting]:
+    """The same settings, reordered so that each round brings every choice of tiles once."""
+    by_tiles: dict[tuple[tuple[str, int], ...], list[Setting]] = {}
+    for setting in ranked:
+        by_tiles.setdefault(setting.tiles, []).append(setting)
+    for group in itertools.zip_longest(*by_tiles.values()):
+        yield from (setting for setting in group if setting is not None)

@@ -105,7 +105,7 @@ class Reading:
             output_rules=output,
             path=self.path,
             code_line=code_line,
-            used=tuple(sorted(self.used)),
+            used=tuple(number for number in sorted(self.used) if self.lines[number - 1].strip()),
             ignored=tuple(sorted(self.ignored, key=lambda ignored: ignored.line)),
             notes=tuple(self.notes),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import math
 import re
@@ -69,14 +70,15 @@ def _cut(text: str) -> tuple[str, str]:
 
 def _decode(text: str, lines: Sequence[Text], path: str) -> dict[Any, Any]:
     """JSON, forgiven a comma too many, or the same written as Python."""
+    value: Any
     try:
-        return json.loads(text, object_pairs_hook=_pairs)
+        value = json.loads(text, object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:
         first = error
-    try:
-        return json.loads(re.sub(r",(\s*[}\]])", r"\1", text), object_pairs_hook=_pairs)
-    except json.JSONDecodeError:
-        pass
+    else:
+        return dict(value)
+    with contextlib.suppress(json.JSONDecodeError):
+        return dict(json.loads(re.sub(r",(\s*[}\]])", r"\1", text), object_pairs_hook=_pairs))
     try:
         value = ast.literal_eval(text)
     except (SyntaxError, ValueError, TypeError):

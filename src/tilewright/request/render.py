@@ -81,17 +81,25 @@ def fields_of(gpu: Gpu) -> tuple[tuple[str, str], ...]:
         ("Memory Bandwidth", f"{gpu.memory_bandwidth_gbs:g} GB/s"),
         *((f"{LABELS[operand]} TFLOPS", f"{rate:g} dense") for operand, rate in gpu.tflops.items()),
         ("SM Clock", f"{gpu.clock_mhz:g} MHz"),
-        ("Memory Size", f"{gpu.memory_bytes} bytes"),
-        ("L2 Cache", f"{gpu.l2_bytes} bytes"),
+        ("Memory Size", _size(gpu.memory_bytes)),
+        ("L2 Cache", _size(gpu.l2_bytes)),
         ("Registers per SM", str(gpu.registers_per_sm)),
         ("Registers per Thread", str(gpu.max_registers_per_thread)),
         ("Threads per Block", str(gpu.max_threads_per_block)),
         ("Warps per SM", str(gpu.max_warps_per_sm)),
         ("Blocks per SM", str(gpu.max_blocks_per_sm)),
         ("Warp Size", str(gpu.warp_size)),
-        ("Shared Memory per SM", f"{gpu.shared_memory_per_sm_bytes} bytes"),
-        ("Shared Memory per Block", f"{gpu.shared_memory_per_block_bytes} bytes"),
+        ("Shared Memory per SM", _size(gpu.shared_memory_per_sm_bytes)),
+        ("Shared Memory per Block", _size(gpu.shared_memory_per_block_bytes)),
     )
+
+
+def _size(size: int) -> str:
+    """Bytes in the largest unit that holds them exactly."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} bytes"
 
 
 def render(request: Request) -> str:

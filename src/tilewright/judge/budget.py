@@ -110,6 +110,8 @@ def _relative(error: float, scale: float) -> float:
 
 def magnitude(values: Sequence[Any]) -> float:
     """The largest finite magnitude among floating-point tensors; 1 where there is none."""
-    tensors = [v for v in values if isinstance(v, torch.Tensor) and v.is_floating_point() and v.numel()]
+    tensors = [
+        v.detach() for v in values if isinstance(v, torch.Tensor) and v.is_floating_point() and v.numel()
+    ]
     largest = max((float(torch.where(t.isfinite(), t, 0.0).abs().max()) for t in tensors), default=0.0)
     return largest or 1.0

@@ -114,8 +114,8 @@ def plain_arithmetic(*, recurrent: bool = False) -> Iterator[None]:
     """float32 means float32 here: no TF32 in cuBLAS or cuDNN, attention as its plain formula.
 
     Args:
-        recurrent: also keep nn.RNN, nn.LSTM and nn.GRU out of the libraries' fused implementations,
-            so that their matrix products are seen one by one.
+        recurrent: also keep nn.RNN, nn.LSTM and nn.GRU out of cuDNN's fused implementation, so that their
+            matrix products are seen one by one.
     """
     matmul = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -127,8 +127,6 @@ def plain_arithmetic(*, recurrent: bool = False) -> Iterator[None]:
                     enabled=torch.backends.cudnn.enabled and not recurrent, allow_tf32=False
                 )
             )
-            if recurrent:
-                stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = matmul

@@ -9,6 +9,7 @@ hold for that one size only.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ MOST_ELEMENTS = 2**25  # inputs and parameters together; about a second to draw 
 FEWEST_STEPS = 4  # launches that follow one another: enough for a state to be carried on
 SMALLEST = 16  # of any other size: the least a tl.dot takes, so that tiles stay tiles
 REFERENCE_RUNS = 6  # the reference's three runs, one of them watched operation by operation
-TOLERATED = 4.0  # an estimate this much over the limit is still worth running
+TOLERATED = 3.0  # running this much over the limit is better than cutting another size, or giving up
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def fit(text: str, measure: Callable[[str], Cost], candidate: str, seconds: floa
     if cost.seconds > seconds:
         for name in search.ranked(cost, integer_literals(candidate)):
             cost = search.halve(name, cost, seconds)
-            if cost.seconds <= seconds:
+            if cost.seconds <= TOLERATED * seconds:
                 break
     cut = described(text, search.sizes)
     if cost.seconds > TOLERATED * seconds:
@@ -143,13 +144,19 @@ class _Search:
         return [name for _, name in sorted(ranks)]
 
     def halve(self, name: str, cost: Cost, seconds: float) -> Cost:
-        """Halve one constant until the forward fits or the constant has become too small."""
+        """Halve one constant until the forward fits or the constant has become too small.
+
+        The first guess is that time is proportional to it; each guess is measured.
+        """
         while cost.seconds > seconds and self.sizes[name] // 2 >= self.floors[name]:
+            halvings = max(1, math.floor(math.log2(cost.seconds / seconds)))
+            while self.sizes[name] >> halvings < self.floors[name]:
+                halvings -= 1
             try:
-                cost = self.cost(**{name: self.sizes[name] // 2})
+                cost = self.cost(**{name: self.sizes[name] >> halvings})
             except (ProblemError, CandidateFailure):
                 break
-            self.sizes[name] //= 2
+            self.sizes[name] >>= halvings
         return cost
 
 

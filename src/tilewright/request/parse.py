@@ -13,7 +13,7 @@ from tilewright.gpu.model import Gpu
 from tilewright.problem import read_text
 from tilewright.request.model import Guidance, Ignored, Request, Threshold
 from tilewright.request.profile import Profile, read_profile
-from tilewright.request.sections import BULLET, DASH, Fence, Section, Text, Title, clean, split
+from tilewright.request.sections import BULLET, DASH, Fence, Section, Text, Title, balanced, clean, split
 from tilewright.stages.catalogue import Match, match_focus
 
 PLACEHOLDER = re.compile(r"^\s*#\s*<[^<>]*>\s*$")
@@ -161,7 +161,7 @@ class Reading:
             if not item:
                 continue
             self.used.update(numbers)
-            said = FOCUS.match(BULLET.sub("", item, count=1))
+            said = FOCUS.match(BULLET.sub("", item, count=1)) if isinstance(piece, Text) else None
             if not focus and (awaiting or said):
                 focus = clean_focus(said.group(1) if said else item)
                 awaiting = not focus
@@ -241,10 +241,10 @@ class Reading:
         lines: list[Text] = []
         for piece in (piece for section in sections for piece in section.pieces):
             if isinstance(piece, Fence):
-                lines.extend(
-                    Text(piece.first + i, line) for i, line in enumerate(piece.lines) if line.strip()
-                )
-                self.used.update(piece.marks)
+                figures = [Text(piece.first + i, line) for i, line in enumerate(piece.lines) if line.strip()]
+                if figures and figures[0].text.lstrip().startswith("{"):
+                    lines.extend(figures[: balanced([line.text for line in figures])])
+                    self.used.update(piece.marks)
             elif isinstance(piece, Text):
                 lines.append(piece)
         profile = read_profile(lines, self.path)
@@ -328,6 +328,7 @@ def head_lines(lines: Sequence[str]) -> int:
 
 def _reasons(section: Section) -> Iterator[tuple[int, str]]:
     """Why lines of a section may have been left aside."""
+    yield from ((number, "a heading that means nothing here") for number in section.headings)
     for piece in section.pieces:
         if isinstance(piece, Fence):
             empty = not _holds_code(piece)

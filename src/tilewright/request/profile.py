@@ -35,31 +35,21 @@ def read_profile(lines: Sequence[Text], path: str) -> Profile:
         RequestError: the figures begin with a brace and cannot be read; the line is named.
     """
     profile = Profile()
-    start = next((i for i, line in enumerate(lines) if line.text.lstrip().startswith("{")), None)
-    if start is None and lines and lines[0].text.lstrip().startswith("["):
-        profile.ignored = [
-            Ignored(line.number, line.text.strip(), "a list, not metrics by kernel") for line in lines
-        ]
-        return profile
-    if start is None:
-        profile.note = _sentence(lines)
-        return profile
-    count = balanced([line.text for line in lines[start:]])
-    if count is None:
-        raise _broken("its braces never close", lines[start].number, path)
-    body, rest = lines[start : start + count], lines[start + count :]
-    text, tail = _cut("\n".join(line.text for line in body))
-    _figures(_decode(text, body, path), body, profile)
-    said = [*lines[:start], *([Text(body[-1].number, tail)] if tail else []), *rest]
+    start = next((i for i, line in enumerate(lines) if line.text.lstrip().startswith("{")), len(lines))
+    said = list(lines[:start])
+    if start < len(lines):
+        count = balanced([line.text for line in lines[start:]])
+        if count is None:
+            raise _broken("its braces never close", lines[start].number, path)
+        body = lines[start : start + count]
+        text, tail = _cut("\n".join(line.text for line in body))
+        _figures(_decode(text, body, path), body, profile)
+        said += [*([Text(body[-1].number, tail)] if tail else []), *lines[start + count :]]
     for line in said:
-        if line.text.lstrip().startswith("{"):
-            profile.ignored.append(Ignored(line.number, line.text.strip(), "a second set of figures"))
-    profile.note = _sentence([line for line in said if not line.text.lstrip().startswith("{")])
+        if line.text.lstrip()[0] in "{[":
+            profile.ignored.append(Ignored(line.number, line.text.strip(), "not metrics by kernel"))
+    profile.note = " ".join(line.text.strip() for line in said if line.text.lstrip()[0] not in "{[")
     return profile
-
-
-def _sentence(lines: Sequence[Text]) -> str:
-    return " ".join(line.text.strip() for line in lines)
 
 
 def _cut(text: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from tilewright.gpu.fields import gpu_from_fields
 from tilewright.gpu.model import Gpu
 from tilewright.request.model import Guidance, Request
 from tilewright.request.parse import head_lines, missing_functions, thresholds
-from tilewright.request.sections import is_python
+from tilewright.request.sections import heading_of, is_python
 from tilewright.stages.catalogue import match_focus
 from tilewright.stages.model import Stage
 
@@ -133,8 +133,14 @@ def _stage(request: Request) -> list[str]:
         lines.extend(["", f"### {part.title}"] if part.title else [])
         for item in part.items:
             mark = _mark(item)
-            lines.extend([mark, item, mark] if "\n" in item else [f"- {item}"])
+            lines.extend([mark, item, mark] if _needs_fence(item) else [f"- {item}"])
     return lines
+
+
+def _needs_fence(item: str) -> bool:
+    """Whether an item of the stage's text would not read back as one behind a bullet."""
+    heading = heading_of(f"- {item}")
+    return "\n" in item or (heading is not None and (not heading.inline or heading.kind == "stage"))
 
 
 def _profile(request: Request) -> list[str]:

@@ -45,7 +45,7 @@ VOCABULARY = {
         "target name model nvidia block specs specification specifications information info details "
         "properties characteristics context",
     ),
-    "stage": Words.of("stage focus", "optimization optimisation this phase goal"),
+    "stage": Words.of("stage phase focus", "optimization optimisation this"),
     "code": Words.of("code kernel implementation", "source triton existing given input baseline today s"),
     "profile": Words.of(
         "ncu profile profiling profiler nsight metrics",
@@ -90,7 +90,8 @@ class Title:
     title: str
 
 
-Piece = Text | Fence | Title
+Block = Text | Fence
+Piece = Block | Title
 
 
 @dataclass
@@ -232,9 +233,11 @@ def balanced(lines: list[str]) -> int | None:
     return None
 
 
-def _opens(heading: Heading, current: Section, following: Sequence[Piece]) -> bool:
+def _opens(heading: Heading, current: Section, following: Sequence[Block]) -> bool:
     """Whether a heading begins a section here, or stands inside the current one."""
     kind = heading.kind
+    if kind is None and heading.level == current.level == BOLD_LEVEL and current.kind in LISTS - {"stage"}:
+        return not heading.inline and not heading.bulleted
     if kind is None or kind == current.kind:
         return heading.level <= min(current.level, 6)
     if heading.bulleted and current.kind in LISTS:
@@ -258,16 +261,12 @@ def _inline_kinds(current: Section) -> frozenset[str]:
     return frozenset({"task"} if current.kind in LISTS else {"task", "gpu", "stage"})
 
 
-def _looks_like_profile(heading: Heading, following: Sequence[Piece]) -> bool:
+def _looks_like_profile(heading: Heading, following: Sequence[Block]) -> bool:
     """Figures or their absence follow a profile's heading; a list of metrics to read does not."""
-    pieces: Iterator[Piece] = iter(following)
-    begin = heading.inline
-    while not begin:
-        piece = next(pieces, None)
-        if not isinstance(piece, Text):
-            return isinstance(piece, Fence)
-        begin = piece.text.strip()
-    return bool(re.match(r"\{|no\b|none\b|n/a\b|not\b", begin, re.IGNORECASE))
+    first = following[0] if following and not heading.inline else Text(0, heading.inline)
+    if isinstance(first, Fence):
+        return "\n".join(first.lines).lstrip().startswith("{")
+    return bool(re.match(r"\s*(?:\{|no\b|none\b|n/a\b|not\b)", first.text, re.IGNORECASE))
 
 
 def _section(heading: Heading, piece: Text) -> Section:

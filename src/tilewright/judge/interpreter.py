@@ -13,10 +13,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from triton.compiler.errors import CompileTimeAssertionFailure
+from triton.runtime import interpreter
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.errors import OutOfResources, PTXASError
 
 SAMPLES_PER_LAUNCH = 2
+
+
+def repair() -> None:
+    """Let a loop's bound be a kernel argument under triton 3.6 with numpy 2.4 or newer.
+
+    There the interpreter turns a scalar, which it holds as an array of one element, into a Python
+    integer with int(), which numpy 2.4 refuses for arrays that have a dimension.
+    """
+    original = interpreter._patch_lang_tensor
+
+    def patched(tensor: Any, scope: Any) -> None:
+        original(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda scalar: int(scalar.handle.data.item()))
+
+    interpreter._patch_lang_tensor = patched
 
 
 class ConfigChoice:
@@ -103,8 +119,6 @@ class Tally:
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Inside the block launches are counted, and only a sample of their programs is run."""
-        from triton.runtime import interpreter
-
         original = interpreter.GridExecutor.__call__
         builder = interpreter.interpreter_builder
 

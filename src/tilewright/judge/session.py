@@ -16,7 +16,7 @@ from tilewright.judge.budget import Undecidable
 from tilewright.judge.compare import Comparison
 from tilewright.judge.constants import integer_literals, size_constants
 from tilewright.judge.failures import CandidateFailure, candidate_code
-from tilewright.judge.interpreter import ConfigChoice
+from tilewright.judge.interpreter import ConfigChoice, repair
 from tilewright.judge.sides import import_candidate
 from tilewright.judge.sizes import Fit, fit, matched_at_full_size, measured
 from tilewright.judge.trial import Case, run_trial
@@ -43,6 +43,8 @@ class Session:
         self.device = device
         self.announce = announce
         self.on_gpu = device.type == "cuda"
+        if not self.on_gpu:
+            repair()
         self.choice = ConfigChoice()
         self.answer = Verdict(
             Outcome.NOT_CHECKED,

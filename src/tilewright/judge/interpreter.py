@@ -42,13 +42,13 @@ class ConfigChoice:
     Configs that do not fit the device are passed over, as Triton's autotuner does.
 
     Attributes:
-        index: the config to use next.
+        index: the config to use next; None leaves the choice to Triton's own autotuning.
         most: the longest list of configs met so far; 1 without any autotuned kernel.
         used: what the last run used, for messages ("matmul_kernel: BLOCK_M: 64, num_warps: 4, …").
     """
 
     def __init__(self) -> None:
-        self.index = 0
+        self.index: int | None = 0
         self.most = 1
         self.used: dict[str, str] = {}
 
@@ -56,19 +56,26 @@ class ConfigChoice:
     def applied(self) -> Iterator[None]:
         """In force inside the block."""
         original = Autotuner.run
-        Autotuner.run = lambda tuner, *args, **kwargs: self._run(tuner, args, kwargs)
+
+        def run(tuner: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.index is not None:
+                return self._run(tuner, self.index, args, kwargs)
+            self.most = max(self.most, len(tuner.configs))
+            return original(tuner, *args, **kwargs)
+
+        Autotuner.run = run
         try:
             yield
         finally:
             Autotuner.run = original
 
-    def _run(self, tuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run(self, tuner: Any, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tuner.nargs = dict(zip(tuner.arg_names, args, strict=False))
         configs = tuner.prune_configs(kwargs)
         self.most = max(self.most, len(configs))
         failure: Exception | None = None
         for attempt in range(len(configs)):
-            config = configs[(self.index + attempt) % len(configs)]
+            config = configs[(index + attempt) % len(configs)]
             everything = {**tuner.nargs, **kwargs, **config.all_kwargs()}
             if config.pre_hook is not None:
                 config.pre_hook(everything)

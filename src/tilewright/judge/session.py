@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -110,8 +109,8 @@ class Session:
             seed = secrets.randbits(31)
             # On a GPU the first trial leaves the file's own autotuning to Triton.
             as_written = self.on_gpu and number == 0
-            self.choice.index = number - 1 if self.on_gpu else number
-            with contextlib.nullcontext() if as_written else self.choice.applied():
+            self.choice.index = None if as_written else number - self.on_gpu
+            with self.choice.applied():
                 comparison, truth = run_trial(case, seed)
             number += 1
             self.answer = replace(

@@ -18,6 +18,7 @@ from tilewright.gpu.plugged import plugged_in
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
 from tilewright.request import Request
+from tilewright.request import render as render_request
 from tilewright.runs import Asked, digest, open_run
 from tilewright.serial import to_json
 from tilewright.stages.catalogue import stages as stage_catalogue
@@ -94,7 +95,7 @@ def optimize(
     asked = Asked(
         problem=digest(problem.source),
         current=digest(source),
-        request=digest(to_json(request)) if request else None,
+        request=digest(render_request(request)) if request else None,
         gpu=target.name,
         stages=tuple(stage.name for stage in chosen),
         precision=task.precision,
@@ -143,7 +144,10 @@ def _stages(
     names: Sequence[str], request: Request | None, kernel_file: KernelFile
 ) -> tuple[tuple[Stage, ...], frozenset[str]]:
     """The stages to run, and those among them that the user asked for by name."""
-    kind = "single" if len(kernel_file.kernels) == 1 else "fusion"
+    if request is not None and request.match is not None:
+        kind = request.match.kind
+    else:
+        kind = "single" if len(kernel_file.kernels) == 1 else "fusion"
     catalogue = {stage.name: stage for stage in stage_catalogue(kind)}
     wanted = tuple(names) or ((request.stage,) if request and request.stage else ())
     for name in wanted:

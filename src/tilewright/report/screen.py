@@ -86,27 +86,22 @@ def _stages(reports: tuple[StageReport, ...]) -> RenderableType:
     return Group(Text("\nStages", style="bold"), *lines())
 
 
-def _candidates(tried: list[Tried], most: int = 15) -> RenderableType:
-    table = Table(
-        title="Candidates", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
-    )
-    for column in ("id", "settings", "registers", "spills", "occupancy", "estimate", "outcome"):
-        table.add_column(column, overflow="fold")
-    for t in tried[:most]:
+def _candidates(tried: list[Tried], most: int = 8) -> RenderableType:
+    """The last `most` candidates that were judged or, where none was, the first ones tried."""
+    judged = [t for t in tried if t.verdict is not None]
+    shown = judged[-most:] or tried[:most]
+    lines: list[Text] = [Text(f"\nCandidates ({len(shown)} of {len(tried)}, all in log.jsonl)", style="bold")]
+    for t in shown:
         resources = t.inspection.resources if t.inspection else ()
-        registers = "/".join(str(r.registers_per_thread) for r in resources)
-        spills = "/".join(str(r.spills.total) for r in resources)
-        occupancy = "/".join(f"{r.occupancy.theoretical_pct:.0f}%" for r in resources if r.occupancy)
         estimate = t.inspection.estimate if t.inspection else None
-        table.add_row(
-            t.id,
-            ", ".join(f"{k}={v}" for k, v in t.settings.items()) or t.why,
-            registers,
-            spills,
-            occupancy,
-            f"{estimate.total_us.value:.0f} us" if estimate else "",
-            t.outcome,
-        )
-    if len(tried) > most:
-        table.caption = f"… and {len(tried) - most} more in log.jsonl"
-    return table
+        facts = [t.id, t.outcome]
+        if resources:
+            facts.append("/".join(str(r.registers_per_thread) for r in resources) + " registers")
+            spilled = sum(r.spills.total for r in resources)
+            facts.extend([f"{spilled} words spilled"] if spilled else [])
+            facts.append("/".join(f"{r.occupancy.theoretical_pct:.0f}%" for r in resources if r.occupancy))
+        if estimate:
+            facts.append(f"{estimate.total_us.value:.0f} us estimated")
+        lines.append(Text("  " + ", ".join(facts)))
+        lines.append(Text(f"    {t.why}", style="dim"))
+    return Group(*lines)

@@ -20,7 +20,7 @@ from tilewright.proposers.base import Situation
 from tilewright.runs import RunFolder, Tried
 from tilewright.stages.diagnosis import findings, outlook
 from tilewright.stages.model import Stage
-from tilewright.stages.race import Contender, Track, estimate_gain, measure_gain, race
+from tilewright.stages.race import ESTIMATE_MARGIN, Contender, Track, estimate_gain, measure_gain, race
 from tilewright.stages.summary import Gain, StageReport, Summary
 
 JUDGED_AT_ONCE = 2  # interpreter runs side by side; on a GPU candidates are judged one at a time
@@ -180,7 +180,7 @@ def _run_stage(
         proposals = proposer.propose(situation)
         notes.extend(proposals.notes)
         fit = _prune(session, stage, proposals.candidates)
-        correct = _judge_all(session, stage, fit)
+        correct = _judge_all(session, stage, _promising(session, best, fit))
         winners = race(session.track, best, correct, session.say)
         tried, runnable, judged_correct = (
             tried + len(proposals.candidates),
@@ -253,6 +253,20 @@ def _prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> l
     if not session.on_gpu:
         fit.sort(key=lambda contender: contender.estimated_us)
     return fit
+
+
+def _promising(session: Session, best: Contender, contenders: Sequence[Contender]) -> list[Contender]:
+    """Those worth judging: all on a GPU; without one, those whose estimate beats the best so far."""
+    if session.on_gpu:
+        return list(contenders)
+    ahead = [c for c in contenders if c.estimated_us < ESTIMATE_MARGIN * best.estimated_us]
+    for contender in contenders:
+        if contender not in ahead and contender.candidate.id not in session.folder.tried:
+            outcome = "not judged: its estimate is no better"
+            session.folder.record(
+                contender.candidate, Tried.of(contender.candidate, outcome, contender.inspection)
+            )
+    return ahead
 
 
 def _judge_all(session: Session, stage: Stage, contenders: Sequence[Contender]) -> list[Contender]:

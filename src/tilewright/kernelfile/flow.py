@@ -36,6 +36,7 @@ class Uses:
     persistent: set[str] = field(default_factory=set)
     scaled: set[str] = field(default_factory=set)  # multiplied or compared, so no pointer
     calls: set[str] = field(default_factory=set)
+    loops: bool = False
 
     def tiles(self, constexprs: tuple[str, ...]) -> tuple[Tile, ...]:
         return tuple(
@@ -94,7 +95,10 @@ class _Reader:
                 case ast.Compare():
                     self._comparison(node)
                 case ast.For():
+                    self.found.loops = True
                     self._loop(node)
+                case ast.While():
+                    self.found.loops = True
                 case ast.AugAssign() if isinstance(node.op, ast.Add):
                     self.found.by_loop |= self._constant(node.value) or NOTHING
                 case _:
@@ -108,7 +112,7 @@ class _Reader:
         """One pass over the assignments; True when a name now stands for more."""
         grown = False
         for node in ast.walk(self.node):
-            for target, value in _assignments(node):
+            for target, value in assignments(node):
                 reach = self.reach(value)
                 for leaf in ast.walk(target):
                     if isinstance(leaf, ast.Name):
@@ -174,6 +178,7 @@ class _Reader:
     def _helper_call(self, node: ast.Call, helper: FunctionNode) -> None:
         inner = self.flow.uses(helper.name)
         self.found.calls |= {helper.name} | inner.calls
+        self.found.loops |= inner.loops
         given = {a: self.reach(v) for a, v in bind_call(node, helper)}
         for mine, theirs in (
             (self.found.reads, inner.reads),
@@ -226,7 +231,8 @@ class _Reader:
             self.found.persistent |= ends[1] & self.constexprs
 
 
-def _assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+def assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Pairs of target and value of a statement or walrus, tuples taken apart; a loop's iterable counts."""
     match node:
         case ast.Assign(targets=targets, value=value):
             for target in targets:

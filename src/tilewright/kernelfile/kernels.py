@@ -84,6 +84,7 @@ def read_kernels(
                 writes=tuple(p for p in order if p in found.writes),
                 sizes=tuple(p for p in order if p in found.sizes),
                 tiles=found.tiles(tuple(p.name for p in parameters if p.constexpr)),
+                loops=found.loops,
             )
         )
     return tuple(sorted(kernels, key=lambda kernel: kernel.line))

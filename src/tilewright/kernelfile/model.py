@@ -140,6 +140,7 @@ class Kernel:
         reads, writes: pointer parameters that it loads from and stores to, helpers included.
         sizes: scalar parameters that bound a loop, a mask or a count of tiles.
         tiles: constexprs that set the extent of a tile.
+        loops: whether it, or a helper of it, holds a loop, which is what num_stages acts on.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Kernel:
     writes: tuple[str, ...]
     sizes: tuple[str, ...]
     tiles: tuple[Tile, ...]
+    loops: bool
 
     @property
     def constexprs(self) -> tuple[str, ...]:

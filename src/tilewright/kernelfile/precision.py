@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 
-from tilewright.kernelfile.flow import bind_call, is_constexpr
+from tilewright.kernelfile.flow import assignments, bind_call, is_constexpr
 from tilewright.kernelfile.kernels import JitFunction, read_autotune
 from tilewright.kernelfile.launches import LaunchReader
 from tilewright.kernelfile.model import Dot, LaunchSite, Scalar
@@ -51,6 +51,7 @@ class DotReader:
         self.functions = functions
         self.launches = launches
         self.sites = sites
+        self._defined = {id(f.node): _definitions(f.node) for f in functions.values()}
 
     def read(self) -> dict[str, tuple[Dot, ...]]:
         """The dots of each jit function, by its name."""
@@ -178,7 +179,7 @@ class DotReader:
             case ast.Call(func=callee) if last_name(callee) in DOTS | {"load"}:
                 return
             case ast.Name(id=name) if name not in seen:
-                for value in _definitions(name, function):
+                for value in self._defined[id(function)].get(name, ()):
                     yield from self._casts(value, function, seen | {name})
                 return
             case _:
@@ -206,7 +207,7 @@ class DotReader:
             if isinstance(part, ast.Name) and part.id not in seen:
                 found.add(part.id)
                 seen |= {part.id}
-                for value in _definitions(part.id, function):
+                for value in self._defined[id(function)].get(part.id, ()):
                     found |= self._pointers(value, function, seen)
         return found & {a.arg for a, _ in with_defaults(function.args) if not is_constexpr(a.annotation)}
 
@@ -223,18 +224,15 @@ class DotReader:
                     yield from self.launches.torch_casts(given[pointer], scope)
 
 
-def _definitions(name: str, function: FunctionNode) -> Iterable[ast.expr]:
+def _definitions(function: FunctionNode) -> dict[str, list[ast.expr]]:
+    """Every expression that a function assigns to each of its names."""
+    found: dict[str, list[ast.expr]] = {}
     for node in ast.walk(function):
-        match node:
-            case ast.Assign(targets=targets, value=value):
-                if any(isinstance(t, ast.Name) and t.id == name for t in targets):
-                    yield value
-            case ast.AugAssign(target=ast.Name(id=target), value=value) if target == name:
-                yield value
-            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
-                yield value
-            case _:
-                pass
+        for target, value in assignments(node):
+            for leaf in ast.walk(target):
+                if isinstance(leaf, ast.Name):
+                    found.setdefault(leaf.id, []).append(value)
+    return found
 
 
 def _is_none(node: ast.expr) -> bool:

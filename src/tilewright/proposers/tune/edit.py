@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 
 import libcst as cst
@@ -50,13 +51,19 @@ def edit(source: str, edits: Edits) -> str:
     Raises:
         PlaceNotFound: one of them could not be applied; nothing is returned then.
     """
-    wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
-    editor = _Editor(edits, wrapper.resolve(PositionProvider))
-    changed = wrapper.module.visit(editor)
+    module, positions = _positioned(source)
+    editor = _Editor(edits, positions)
+    changed = module.visit(editor)
     left = editor.left()
     if left:
         raise PlaceNotFound(f"line {left[0].line}: the expression there could not be edited")
     return changed.code
+
+
+@lru_cache(maxsize=2)  # one file is edited many times over
+def _positioned(source: str) -> tuple[cst.Module, Mapping[cst.CSTNode, CodeRange]]:
+    wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
+    return wrapper.module, wrapper.resolve(PositionProvider)
 
 
 class _Editor(cst.CSTTransformer):

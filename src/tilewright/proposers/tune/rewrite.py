@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from tilewright.kernelfile import Kernel, KernelFile, LaunchSite, Passed, Place, Scalar
 from tilewright.proposers.tune.edit import ArgumentEdit, Edits, PlaceNotFound, edit
@@ -28,7 +29,7 @@ def apply_settings(source: str, settings: Settings) -> str:
         RewriteDeclined: a constant has no literal that could be changed, or one literal would need two
             values.
     """
-    file = KernelFile.parse(source)
+    file = _parsed(source)
     edits, demands = Edits(), Demands()
     for name, setting in settings.items():
         kernel = file.kernel(name)
@@ -57,7 +58,7 @@ def install_autotune(source: str, kernel_name: str, configs: Sequence[Setting], 
         KernelFileError: there is no such kernel.
         RewriteDeclined: any of the conditions does not hold.
     """
-    file = KernelFile.parse(source)
+    file = _parsed(source)
     kernel = file.kernel(kernel_name)
     edits = Edits()
     _check_repeatable(file, kernel)
@@ -77,6 +78,11 @@ def install_autotune(source: str, kernel_name: str, configs: Sequence[Setting], 
         f"triton.autotune(\n    configs={_list(configs, '    ')},\n    key=[{names}],\n)"
     )
     return _edited(source, edits)
+
+
+@lru_cache(maxsize=2)  # one file is rewritten many times over
+def _parsed(source: str) -> KernelFile:
+    return KernelFile.parse(source)
 
 
 def _edited(source: str, edits: Edits) -> str:
@@ -100,7 +106,9 @@ def _set_launch(kernel: Kernel, site: LaunchSite, setting: Setting, edits: Edits
                 added[name] = str(extent)
         elif passed.value.known:
             _set_literal(passed, extent, site, demands)
-        elif passed.how in ("keyword", "position") and not passed.elsewhere:
+        elif (
+            passed.value.origin == "choice" and passed.how in ("keyword", "position") and not passed.elsewhere
+        ):
             edits.expressions[passed.place] = str(extent)
         else:
             raise RewriteDeclined(f"{name} in line {site.line}: {passed.value.reason}")

@@ -14,9 +14,10 @@ from tilewright.proposers.tune.tunables import Tunable
 from tilewright.stages.model import Stage
 
 SMALLEST_DOT = 16  # the shortest edge of a tile that a tensor core instruction takes whole
-# Accumulators or elements one thread holds: 128×256 over 8 warps is 128, which leaves half of a
-# thread's 255 registers; below 4 a thread has too little to do between loads.
-MOST_HELD, FEWEST_HELD = 128, 4
+# Elements of its tile that one thread holds. Accumulators: 128×256 over 8 warps is 128, which leaves
+# half of a thread's 255 registers; 64×64 over 4 warps is 32. Elementwise, 4 floats are one vector load.
+HELD_BY_PRODUCT, HELD_ELEMENTWISE = (16, 64), (4, 16)
+REPEATED_TILES = 0.75  # how much a second choice of warps or stages for the same tiles is put back
 # 128×256×32 with 8 warps and 3 to 4 stages came within 2 % of the best on 6 of 7 matrix products on
 # an H100, and a search that changes one number at a time stopped 19 to 36 % short of it.
 MATMUL_ANCHORS = ((128, 256, 32, 8, 3), (128, 128, 32, 8, 3), (64, 128, 32, 4, 3), (64, 64, 32, 4, 3))
@@ -62,23 +63,26 @@ def neighbours(tunable: Tunable, stage: Stage, felt: Pressure, gpu: Gpu) -> list
     """Settings near the current one, the most promising first, the current one left out.
 
     Every tile halved, kept and doubled within the stage's sizes, with the stage's warps and stages;
-    the file's own configs; and, for a matrix product that fills the GPU, known good starting points.
-    Those with different tiles come before a second choice of warps for the same tiles.
+    the file's own configs; and, for a matrix product that fills the GPU with registers to spare, known
+    good starting points.
+    A second choice of warps or stages for the same tiles comes later than its promise alone would say.
     """
     current = tunable.current
     edges = [_extents(tunable, extent, stage) for _, extent in current.tiles]
     names = [name for name, _ in current.tiles]
     warps = _options(stage, "num_warps", stage.num_warps, current.num_warps)
-    stages = _options(stage, "num_stages", stage.num_stages, current.num_stages)
+    looped = stage.num_stages if tunable.kernel.loops else ()
+    stages = _options(stage, "num_stages", looped, current.num_stages)
     grid = [
         Setting(tuple(zip(names, extents, strict=True)), w, s)
         for extents in itertools.product(*edges)
         for w in warps
         for s in stages
     ]
-    ranked = sorted(grid, key=lambda setting: -_promise(tunable, setting, felt, gpu))
-    first = [s for s in _anchors(tunable, stage, warps, stages) if _fills(tunable, s, felt, gpu)]
-    ordered = dict.fromkeys((*tunable.own[1:], *first, *_spread(ranked)))
+    ranked = _spread({setting: _promise(tunable, setting, felt, gpu) for setting in grid})
+    roomy = not felt.registers
+    first = [s for s in _anchors(tunable, stage, warps, stages) if roomy and _fills(tunable, s, felt, gpu)]
+    ordered = dict.fromkeys((*tunable.own[1:], *first, *ranked))
     ordered.pop(current, None)
     return list(ordered)
 
@@ -156,16 +160,14 @@ def _promise(tunable: Tunable, setting: Setting, felt: Pressure, gpu: Gpu) -> fl
     """How much a setting goes where the evidence points; only its order means anything."""
     current = tunable.current
     held, before = _held(tunable, setting), _held(tunable, current)
-    score = -0.5 * len(current.changes(setting))
-    if held > MOST_HELD:
-        score -= 2.0 * math.log2(held / MOST_HELD)
-    if held < FEWEST_HELD:
-        score -= 1.0 * math.log2(FEWEST_HELD / held)
+    score = -0.5 * len(current.changes(setting)) - 0.1 * abs(setting.num_stages - current.num_stages)
+    fewest, most = HELD_BY_PRODUCT if tunable.dots else HELD_ELEMENTWISE
+    score -= 0.6 * max(0.0, math.log2(fewest / held), math.log2(held / most))
     if felt.registers:
         score += math.log2(before / held)
     programs = _programs(tunable, setting, felt)
     if felt.starved:
-        score += math.log2(min(programs, gpu.sms) / felt.programs)
+        score += 1.5 * math.log2(min(programs, gpu.sms) / felt.programs)
     elif programs:
         score -= max(0.0, math.log2(gpu.sms / programs))
     if not felt.starved and not felt.registers:
@@ -211,10 +213,12 @@ def _fills(tunable: Tunable, setting: Setting, felt: Pressure, gpu: Gpu) -> bool
     return _programs(tunable, setting, felt) >= gpu.sms
 
 
-def _spread(ranked: Sequence[Setting]) -> Iterator[Setting]:
-    """The same settings, reordered so that each round brings every choice of tiles once."""
-    by_tiles: dict[tuple[tuple[str, int], ...], list[Setting]] = {}
-    for setting in ranked:
-        by_tiles.setdefault(setting.tiles, []).append(setting)
-    for group in itertools.zip_longest(*by_tiles.values()):
-        yield from (setting for setting in group if setting is not None)
+def _spread(promise: dict[Setting, float]) -> list[Setting]:
+    """Settings by promise, each further one with the same tiles put back by a step more."""
+    taken: dict[tuple[tuple[str, int], ...], int] = {}
+    scored: list[tuple[float, Setting]] = []
+    for setting in sorted(promise, key=lambda one: -promise[one]):
+        before = taken.get(setting.tiles, 0)
+        taken[setting.tiles] = before + 1
+        scored.append((promise[setting] - REPEATED_TILES * before, setting))
+    return [setting for _, setting in sorted(scored, key=lambda pair: -pair[0])]

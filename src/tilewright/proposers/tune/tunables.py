@@ -112,7 +112,7 @@ def _tunable(file: KernelFile, kernel: Kernel, inspection: Inspection | None) ->
         notes.append(f"{kernel.name}: {', '.join(extra)} set{'s' * (len(extra) == 1)} no tile, left alone")
     names = tuple(name for name, _ in extents)
     own = _own(kernel, names, notes)
-    current = own[0] if own else Setting(tuple(extents), *_options(sites))
+    current = own[0] if own else Setting(tuple(extents), *_options(kernel.name, sites, inspection))
     dots = bool(kernel.dots) or any(file.kernel(helper).dots for helper in kernel.calls)
     return Tunable(kernel, tuple(tiles), current, own, dots, _ties(file, kernel, names)), notes
 
@@ -200,13 +200,26 @@ def _config_values(kernel: Kernel, name: str) -> Iterator[int]:
             yield value
 
 
-def _options(sites: Sequence[LaunchSite]) -> tuple[int, int]:
-    """num_warps and num_stages of the launches, Triton's defaults where the text leaves them open."""
+def _options(kernel: str, sites: Sequence[LaunchSite], inspection: Inspection | None) -> tuple[int, int]:
+    """num_warps and num_stages of the launches: as written, as recorded, or Triton's defaults."""
     chosen = []
     for name, default in zip(OPTIONS, (DEFAULT_WARPS, DEFAULT_STAGES), strict=True):
-        given = [site.option(name) for site in sites]
-        literals = [o.value.literal for o in given if o is not None and isinstance(o.value.literal, int)]
-        chosen.append(int(literals[0]) if literals else default)
+        launches = inspection.recording.launches if inspection else ()
+        recorded = {getattr(launch, name) for launch in launches if launch.kernel == kernel}
+        values: set[int] = set()
+        for site in sites:
+            option = site.option(name)
+            if option is None:
+                values.add(default)
+            elif isinstance(option.value.literal, int):
+                values.add(option.value.literal)
+            elif len(recorded) == 1:
+                values |= recorded
+            else:
+                raise LeftAlone(f"{name} in line {site.line}: {option.value.reason}")
+        if len(values) > 1:
+            raise LeftAlone(f"launches disagree on {name}: {', '.join(map(str, sorted(values)))}")
+        chosen.append(values.pop())
     return chosen[0], chosen[1]
 
 

@@ -1,0 +1,24 @@
+import torch
+import torch.nn as nn
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def scale_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = offsets < n
+    tl.store(out_ptr + offsets, tl.load(x_ptr + offsets, mask=inside) * 2, mask=inside)
+
+
+def scale(x):
+    out = torch.empty_like(x)
+    partial = torch.empty(triton.cdiv(x.numel(), 1024), device=x.device)
+    grid = lambda meta: (triton.cdiv(x.numel(), meta["BLOCK"]),)
+    scale_kernel[grid](x, out, x.numel(), BLOCK=1024)
+    return out + partial.sum() * 0
+
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        return scale(x)

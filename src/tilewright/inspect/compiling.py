@@ -25,6 +25,7 @@ from tilewright.launches.recorder import Bound
 _BLOCK_SIZE = re.compile(r"\.reqntid\s+(\d+)")
 _DIAGNOSTIC = re.compile(r"^(?P<path>.+?):(?P<line>\d+):\d+: error: (?P<message>.+)$", re.MULTILINE)
 _MESSAGE_LENGTH = 300
+_ASYNCHRONOUS = ("async_copy_global_to_local", "async_tma_copy_global_to_local")
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class Compiled:
 
     Args:
         ir: Triton IR; of a Gluon kernel, which has none, Triton GPU IR. Empty when it does not compile.
-        gpu_ir: Triton GPU IR.
+        pipelined: whether the binary copies ahead asynchronously, so that num_stages took effect.
+        loop_instructions: instructions inside the binary's loops, one execution of each.
     """
 
     resources: Resources
     ir: str = ""
-    gpu_ir: str = ""
+    pipelined: bool = False
+    loop_instructions: int = 0
 
 
 def compile_launch(
@@ -85,7 +88,13 @@ def compile_launch(
         problem=problem,
         binary=binary.sha256,
     )
-    return Compiled(resources, kernel.asm.get("ttir") or kernel.asm["ttgir"], kernel.asm["ttgir"])
+    gpu_ir = kernel.asm["ttgir"]
+    return Compiled(
+        resources,
+        kernel.asm.get("ttir") or gpu_ir,
+        pipelined=any(name in gpu_ir for name in _ASYNCHRONOUS),
+        loop_instructions=binary.loop_instructions,
+    )
 
 
 def _too_much(gpu: Gpu, shared: int, block_size: int, registers: int, *, fits: bool) -> str:

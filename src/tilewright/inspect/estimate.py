@@ -1,14 +1,16 @@
 """A modelled time of one forward, to rank configurations where no GPU can time them. For workers.
 
-A launch takes its start-up, then the larger of two times: waves × the latency chain of one
-program, and the busiest SM's throughput. The latency chain of a program adds up, over its loops,
-iterations × (waiting for memory + staging operands + matrix products + elementwise work), where a
-pipelined loop waits for memory only as far as its stages do not cover it.
+A launch takes its start-up, then the largest of four times: the waves of programs, each as long as
+one program's chain of dependent steps; the busiest SM's units; the bytes, over the L2 cache and
+device memory; and the dispatch of its blocks. The chain of a program adds up, over its loops,
+iterations × (waiting for memory + matrix products + elementwise work); a loop of three or more
+stages, whose copies run ahead, waits only for what those stages do not cover.
 
 Latencies are those published for Ampere, Ada and Hopper (Luo et al., "Benchmarking and Dissecting
-the Nvidia Hopper GPU Architecture via Microbenchmarking", 2024), rounded; rates are the GPU's own.
-On the two kernels of the vanilla RNN request on an H100 (15.9 and 5.8 µs measured) it must stay
-within a factor of two; it is a ranking aid, never a measurement.
+the Nvidia Hopper GPU Architecture via Microbenchmarking", 2024), rounded; peak rates are the GPU's
+own; what an H200 was seen to reach of them is marked "H200". Held against 76 launches read there
+with Nsight Compute (matrix products of 34 shapes and tiles, elementwise kernels of 40 blocks), see
+tests/data/ncu_h200.json: a ranking aid that is mostly within a factor of two, no measurement.
 """
 
 from __future__ import annotations
@@ -19,116 +21,128 @@ from dataclasses import dataclass
 
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
-from tilewright.inspect.model import Estimate, Resources
+from tilewright.inspect.compiling import Compiled
+from tilewright.inspect.model import Estimate
 from tilewright.inspect.program import Block, Dot, Program
-from tilewright.launches.model import Launch, Recording, TorchOperation
+from tilewright.launches.model import Launch, Recording
+from tilewright.launches.recorder import Event
 
 EAGER_LAUNCH_US = 25.0
-"""CPU time of one launch from a Python wrapper, its output's allocation included: 28 µs each were
-measured for the request's 512 launches on an H100 machine."""
-KERNEL_START_US = 1.5  # an empty kernel's duration as a profiler reads it
+"""CPU time from one launch to the next in eager mode, the wrapper and its allocations included:
+28 µs each were measured for the 512 launches of the vanilla RNN request on an H100 machine."""
+EAGER_OPERATION_US = 8.0  # the same for an operator of PyTorch
+KERNEL_START_US = 2.0  # of a kernel's duration beyond its work, as a profiler reads it (H200)
 GLOBAL_LATENCY = 480  # cycles, a load that misses L2 (466 on A100, 479 on H100, 542 on RTX 4090)
 SHARED_LATENCY = 30  # cycles
 BARRIER = 40  # cycles, a block's warps waiting for one another
 MMA_LATENCY = 33  # cycles, one dependent mma.sync step of the accumulator
 MMA_STEP_BYTES = 32  # operand bytes along k that one such step takes
 SHARED_BYTES_PER_CYCLE = 128  # of one SM
-L2_BYTES_PER_CYCLE = 64  # that one SM can draw from L2
+PORT_BYTES_PER_CYCLE = 64  # that one SM draws from L2 while few do
+L2_BYTES_PER_CYCLE = 32  # that one SM draws from L2 while all do (H200)
+MEMORY_SHARE = 0.92  # of the device memory's peak bandwidth (H200)
 LANES = 128  # float32 operations an SM starts in a cycle
 SLOW_FACTOR = 8  # the special-function unit has an eighth of them
+SCHEDULERS = 4  # of an SM, one instruction a cycle each
 OPERAND_READS = 2  # warps that read the same operand out of shared memory
 MMA_SYNC_SHARE = 0.62  # of Hopper's peak that mma.sync reaches; wgmma reaches all
-_WGMMA_ROWS = 64  # the smallest tile that wgmma takes
+WGMMA_ROWS = 64  # the smallest tile that wgmma takes
+BLOCK_DISPATCH = 1.2  # cycles to start a block, one after another on the whole GPU (H200)
+WARP_DISPATCH = 20  # cycles to start a warp, one after another on an SM (H200)
 
 
 @dataclass(frozen=True)
 class LaunchTime:
-    """One launch, microseconds; the parts add up to `total`."""
+    """One launch, microseconds: its start-up, and the largest of the times that overlap."""
 
-    start: float
     latency: float
     memory: float
     compute: float
 
     @property
+    def cause(self) -> str:
+        return max(("latency", "memory", "compute"), key=lambda name: float(getattr(self, name)))
+
+    @property
     def total(self) -> float:
-        return self.start + self.latency + self.memory + self.compute
+        return KERNEL_START_US + float(getattr(self, self.cause))
 
 
-def launch_time(
-    launch: Launch, resources: Resources, program: Program, gpu: Gpu, *, pipelined: bool
-) -> LaunchTime:
-    """The modelled time of one launch that runs on the target.
-
-    Args:
-        pipelined: whether the binary copies ahead asynchronously (num_stages took effect).
-    """
+def launch_time(launch: Launch, compiled: Compiled, program: Program, gpu: Gpu) -> LaunchTime:
+    """The modelled time of one launch that runs on the target."""
+    resources = compiled.resources
     assert resources.occupancy is not None
-    cycle_us = 1.0 / gpu.clock_mhz
-    stages = launch.num_stages if pipelined else 1
-    spill_bytes = 4 * resources.spills.in_loop * resources.block_size
-    spill_cycles = program.iterations * spill_bytes / L2_BYTES_PER_CYCLE
-    chain = spill_cycles + sum(_chain_cycles(block, gpu, stages) for block in program.blocks)
-    busy = spill_cycles + sum(block.trips * _busy_cycles(block, gpu) for block in program.blocks)
-
-    slots = gpu.sms * resources.occupancy.blocks_per_sm
-    full_waves = math.ceil(resources.grid_size / slots)
-    blocks_on_busiest = math.ceil(resources.grid_size / gpu.sms)
-    latency_us = full_waves * chain * cycle_us
-    compute_us = blocks_on_busiest * busy * cycle_us
-
+    stages = launch.num_stages if compiled.pipelined else 1
+    warps = resources.block_size // gpu.warp_size
     traffic = program.load_bytes + program.store_bytes
-    sm_us = blocks_on_busiest * traffic / L2_BYTES_PER_CYCLE * cycle_us
-    moved = min(resources.grid_size * traffic, _distinct_bytes(launch))
-    memory_us = max(sm_us, moved / (gpu.memory_bandwidth_gbs * 1e3))
+    spilled = program.iterations * 4 * resources.spills.in_loop * resources.block_size
+    issue = program.iterations * compiled.loop_instructions / program.loops * warps / SCHEDULERS
 
-    bounds = {"latency": latency_us, "memory": memory_us, "compute": compute_us}
-    largest = max(bounds, key=lambda name: bounds[name])
-    parts = {name: value if name == largest else 0.0 for name, value in bounds.items()}
-    return LaunchTime(KERNEL_START_US, **parts)
+    spill_cycles = spilled / L2_BYTES_PER_CYCLE
+    chain = spill_cycles + sum(_chain_cycles(block, gpu, stages) for block in program.blocks)
+    busy = max(issue, sum(block.trips * _busy_cycles(block, gpu) for block in program.blocks))
+
+    grid = resources.grid_size
+    on_busiest = math.ceil(grid / gpu.sms)
+    full_waves = math.ceil(grid / (gpu.sms * resources.occupancy.blocks_per_sm))
+    dispatch = max(grid * BLOCK_DISPATCH, on_busiest * warps * WARP_DISPATCH)
+    cached = on_busiest * (traffic + spilled) / L2_BYTES_PER_CYCLE
+    moved = min(grid * traffic, _distinct_bytes(launch))
+    cycle_us = 1.0 / gpu.clock_mhz
+    return LaunchTime(
+        latency=max(full_waves * chain, dispatch) * cycle_us,
+        memory=max(cached * cycle_us, moved / (gpu.memory_bandwidth_gbs * 1e3 * MEMORY_SHARE)),
+        compute=on_busiest * busy * cycle_us,
+    )
 
 
-def operation_time(operation: TorchOperation, gpu: Gpu) -> float:
-    """Microseconds of all calls of an operator of PyTorch, at the GPU's peak rates."""
-    moving = operation.bytes / (gpu.memory_bandwidth_gbs * 1e3)
-    computing = operation.flops / (gpu.tflops["fp32"] * 1e6)
-    return operation.count * KERNEL_START_US + max(moving, computing)
+def operation_time(event: Event, gpu: Gpu) -> float:
+    """Microseconds of one call of an operator of PyTorch, at the GPU's peak rates."""
+    moved = event.read_bytes + sum(view.bytes for view in event.writes)
+    moving = moved / (gpu.memory_bandwidth_gbs * 1e3 * MEMORY_SHARE)
+    computing = event.flops / (gpu.tflops["fp32"] * 1e6)
+    return KERNEL_START_US + max(moving, computing)
 
 
 def estimate(
-    recording: Recording, times: Mapping[int, LaunchTime], gpu: Gpu, notes: Sequence[str] = ()
+    events: Sequence[Event],
+    recording: Recording,
+    times: Mapping[int, LaunchTime],
+    gpu: Gpu,
+    notes: Sequence[str] = (),
 ) -> Estimate | None:
-    """One forward: the device's time or the CPU's for launching it, whichever is longer.
+    """One forward on the device, from the start of its first kernel to the end of its last.
 
-    An autotuned launch takes the fastest of its configs. None when a launch has none that runs.
+    Kernels run one after another, each no sooner than the CPU has launched it. An autotuned launch
+    takes the fastest of its configs. None when a launch has none that runs.
 
     Args:
+        events: what ran, in order.
         times: of the distinct launches that run on the target.
         notes: what the model had to assume.
     """
     causes = {"launches": 0.0, "latency": 0.0, "memory": 0.0, "compute": 0.0}
-    for index in recording.sequence:
-        family = [times[i] for i in recording.alternatives[index] if i in times]
-        if not family:
-            return None
-        time = min(family, key=lambda t: t.total)
-        causes["latency"] += time.start + time.latency
-        causes["memory"] += time.memory
-        causes["compute"] += time.compute
-    for operation in recording.operations:
-        causes["memory"] += operation_time(operation, gpu)
-    device_us = sum(causes.values())
-    calls = len(recording.sequence) + sum(operation.count for operation in recording.operations)
-    host_us = calls * EAGER_LAUNCH_US
-    total = max(device_us, host_us)
-    causes["launches"] = total - device_us
+    launched = finished = 0.0
+    for event in events:
+        if event.launch is None:
+            duration, cause, cost = operation_time(event, gpu), "memory", EAGER_OPERATION_US
+        else:
+            family = [times[i] for i in recording.alternatives[event.launch] if i in times]
+            if not family:
+                return None
+            fastest = min(family, key=lambda time: time.total)
+            duration, cause, cost = fastest.total, fastest.cause, EAGER_LAUNCH_US
+        causes["launches"] += max(0.0, launched - finished)
+        causes[cause] += duration
+        finished = max(finished, launched) + duration
+        launched += cost
     return Estimate(
-        total_us=Figure(total, "µs", Evidence.ESTIMATED),
+        total_us=Figure(finished, "µs", Evidence.ESTIMATED),
         per_launch_us=tuple(
             times[i].total if i in times else math.inf for i in range(len(recording.launches))
         ),
-        bound="launches" if host_us > device_us else max(causes, key=lambda name: causes[name]),
-        breakdown={name: value / total for name, value in causes.items()},
+        bound=max(causes, key=lambda name: causes[name]),
+        breakdown={name: value / finished for name, value in causes.items()},
         notes=tuple(notes),
     )
 
@@ -136,9 +150,10 @@ def estimate(
 def _chain_cycles(block: Block, gpu: Gpu, stages: int) -> float:
     """Cycles one program spends in a block, all executions, with the SM to itself."""
     working = _busy_cycles(block, gpu) + sum(_dot_latency(dot) for dot in block.dots)
-    waiting = GLOBAL_LATENCY if block.loads else 0
-    if block.depth and stages > 1 and block.dots:
-        return block.trips * max(working, waiting / (stages - 1)) + waiting
+    waiting = GLOBAL_LATENCY + block.load_bytes / PORT_BYTES_PER_CYCLE if block.loads else 0.0
+    ahead = stages - 2  # besides the stage that is computed on and the one that is being filled
+    if block.depth and block.dots and ahead > 0:
+        return block.trips * max(working, waiting / ahead) + waiting
     return block.trips * (working + waiting)
 
 
@@ -151,7 +166,7 @@ def _busy_cycles(block: Block, gpu: Gpu) -> float:
 def _dot_cycles(dot: Dot, gpu: Gpu) -> float:
     """Of the tensor cores, or of the shared memory that feeds them, whichever is slower."""
     rate = gpu.tflops.get(dot.rate) or gpu.tflops["fp32"]
-    if gpu.compute_capability == 90 and dot.m < _WGMMA_ROWS and dot.rate != "fp32":
+    if gpu.compute_capability == 90 and dot.m < WGMMA_ROWS and dot.rate != "fp32":
         rate *= MMA_SYNC_SHARE
     per_cycle = rate * 1e6 / gpu.clock_mhz / gpu.sms
     staging = (1 + OPERAND_READS) * dot.operand_bytes / SHARED_BYTES_PER_CYCLE
@@ -160,15 +175,11 @@ def _dot_cycles(dot: Dot, gpu: Gpu) -> float:
 
 def _dot_latency(dot: Dot) -> float:
     """Cycles before the first result: operands through shared memory, then dependent steps along k."""
-    along_k = dot.operand_bytes / (dot.m + dot.n)
-    return SHARED_LATENCY + 2 * BARRIER + MMA_LATENCY * along_k / MMA_STEP_BYTES
+    bytes_along_k = dot.operand_bytes / (dot.m + dot.n)
+    return SHARED_LATENCY + 2 * BARRIER + MMA_LATENCY * bytes_along_k / MMA_STEP_BYTES
 
 
 def _distinct_bytes(launch: Launch) -> int:
     """Bytes of all tensors that a launch is handed."""
-    total = 0
-    for argument in launch.arguments:
-        if argument.kind == "tensor":
-            bits = "".join(c for c in argument.type.split("<")[-1] if c.isdigit()) or "32"
-            total += math.prod(argument.shape) * max(1, int(bits[:2]) // 8)
-    return total
+    tensors = (argument for argument in launch.arguments if argument.kind == "tensor")
+    return sum(math.prod(argument.shape) * argument.itemsize for argument in tensors)

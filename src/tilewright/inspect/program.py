@@ -81,10 +81,20 @@ class Program:
         return sum(block.trips * block.store_bytes for block in self.blocks)
 
     @property
-    def iterations(self) -> float:
-        """Executions of innermost loop bodies."""
+    def innermost(self) -> list[Block]:
+        """The deepest loop bodies; none in a program without a loop."""
         deepest = max((block.depth for block in self.blocks), default=0)
-        return sum(block.trips for block in self.blocks if block.depth == deepest and deepest)
+        return [block for block in self.blocks if block.depth == deepest and deepest]
+
+    @property
+    def iterations(self) -> float:
+        """Executions of the deepest loop bodies, all together."""
+        return sum(block.trips for block in self.innermost)
+
+    @property
+    def loops(self) -> int:
+        """How many loop bodies those are, at least 1."""
+        return max(1, len(self.innermost))
 
 
 def count(function: Function, launch: Launch) -> Program:

@@ -21,6 +21,7 @@ _SPILL = re.compile(r"\b(?:STL|LDL)((?:\.\w+)*)\s")
 # Since cc 9.0 the compiler's own figure includes what the driver reserves of each block's share.
 _RESERVED_IN_BINARY_SINCE = 90
 _RESERVED = 1024
+_FEWEST_REGISTERS = 16  # what a thread is given at the least, and what Nsight Compute then reports
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Binary:
         stack_bytes: local memory of a thread.
         shared_static_bytes: shared memory fixed at compile time, without the driver's share.
         spills: loads and stores of local memory.
+        loop_instructions: instructions inside loops, one execution of each loop.
         sha256: of the machine code.
     """
 
@@ -39,6 +41,7 @@ class Binary:
     stack_bytes: int
     shared_static_bytes: int
     spills: Spills
+    loop_instructions: int
     sha256: str
 
 
@@ -77,7 +80,8 @@ def read(cubin: bytes, compute_capability: int) -> Binary:
         shared = max(shared - _RESERVED, 0)
     code = instructions(text)
     digest = hashlib.sha256("".join(_ENCODING.findall(text)).encode()).hexdigest()
-    return Binary(registers, stack, shared, spills(code), digest)
+    registers = max(registers, _FEWEST_REGISTERS)
+    return Binary(registers, stack, shared, spills(code), len(_inside(code)), digest)
 
 
 def instructions(text: str) -> list[tuple[int, str]]:
@@ -102,13 +106,18 @@ def loops(code: Sequence[tuple[int, str]]) -> list[tuple[int, int]]:
 
 def spills(code: Sequence[tuple[int, str]]) -> Spills:
     """Words that one thread moves to and from local memory, inside loops and outside."""
-    ranges = loops(code)
+    inside = _inside(code)
     counts = {True: 0, False: 0}
     for address, text in code:
         if match := _SPILL.search(text):
-            inside = any(start <= address <= end for start, end in ranges)
-            counts[inside] += {".64": 2, ".128": 4}.get(_width(match.group(1)), 1)
+            counts[address in inside] += {".64": 2, ".128": 4}.get(_width(match.group(1)), 1)
     return Spills(in_loop=counts[True], outside=counts[False])
+
+
+def _inside(code: Sequence[tuple[int, str]]) -> set[int]:
+    """Addresses of the instructions that lie inside a loop."""
+    ranges = loops(code)
+    return {address for address, _ in code if any(start <= address <= end for start, end in ranges)}
 
 
 def _width(suffixes: str) -> str:

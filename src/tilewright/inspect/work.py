@@ -36,8 +36,6 @@ from tilewright.launches.forward import record_candidate, record_reference
 from tilewright.launches.recorder import Recorder
 from tilewright.problem import ProblemModule, import_problem
 
-_ASYNCHRONOUS = ("ttg.async_copy_global_to_local", "async_tma_copy_global_to_local")
-
 
 def run(payload: Mapping[str, Any]) -> Inspection:
     """Inspect one candidate. Payload: problem, problem_path, gpu, source, path.
@@ -104,13 +102,7 @@ class Session:
         programs = {i: count(f, recording.launches[i]) for i, f in functions.items()}
         access = {i: accesses(f) for i, f in functions.items()}
         times = {
-            i: launch_time(
-                recording.launches[i],
-                compiled[i].resources,
-                program,
-                self.gpu,
-                pipelined=any(name in compiled[i].gpu_ir for name in _ASYNCHRONOUS),
-            )
+            i: launch_time(recording.launches[i], compiled[i], program, self.gpu)
             for i, program in programs.items()
             if not compiled[i].resources.problem
         }
@@ -126,7 +118,7 @@ class Session:
                 launches=len(recording.sequence),
                 chain=chain.longest_chain(recorder.events, access),
             ),
-            estimate=estimate(recording, times, self.gpu, tuple(dict.fromkeys(notes))),
+            estimate=estimate(recorder.events, recording, times, self.gpu, tuple(dict.fromkeys(notes))),
         )
 
 

@@ -19,6 +19,7 @@ class Argument:
             launches that touch the same memory show the same number; None otherwise.
         offset_bytes: where in its storage the tensor starts; 0 otherwise.
         divisible_by_16: whether the binder marked it so.
+        itemsize: bytes of an element of a tensor; 0 otherwise.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Argument:
     tensor: int | None = None
     offset_bytes: int = 0
     divisible_by_16: bool = False
+    itemsize: int = 0
 
 
 @dataclass(frozen=True)

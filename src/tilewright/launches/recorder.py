@@ -291,6 +291,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
                 tensor=view.storage,
                 offset_bytes=view.offset * view.itemsize,
                 divisible_by_16=aligned,
+                itemsize=view.itemsize,
             )
         constant = kind == "constexpr"
         return Argument(

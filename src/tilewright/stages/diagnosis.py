@@ -77,8 +77,8 @@ def findings(
         if inspection.floor and inspection.estimate and inspection.floor.floor_us.value > 0:
             over = inspection.estimate.total_us.value / inspection.floor.floor_us.value
             found.append(
-                f"estimated {inspection.estimate.total_us.value:.0f} us, bound by {inspection.estimate.bound}, "
-                f"against a roofline floor of {inspection.floor.floor_us.value:.1f} us ({over:.0f}x)"
+                f"estimated {inspection.estimate.total_us.value:.0f} us, {over:.0f}x the roofline floor of "
+                f"{inspection.floor.floor_us.value:.1f} us; bound by {inspection.estimate.bound}"
             )
         for r in inspection.resources:
             if r.grid_size < gpu.sms:

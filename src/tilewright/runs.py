@@ -28,6 +28,7 @@ import filelock
 
 from tilewright.candidate import Candidate
 from tilewright.errors import RunFolderError, Where
+from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection
 from tilewright.judge.verdict import Verdict
 from tilewright.serial import structure, to_json
@@ -78,13 +79,21 @@ class Tried:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run was asked to do. Two runs are the same when these are equal."""
+    """What a run was asked to do. Two runs are the same when these are equal.
 
-    problem: str  # SHA-256 of the text, as are the next two
+    Args:
+        problem, current, request: SHA-256 of the texts; None for what was not given.
+        kind: of the model, as the stage catalogue tells them apart.
+        profile: Nsight Compute metrics by kernel, from the request.
+    """
+
+    problem: str
     current: str | None
     request: str | None
-    gpu: str
+    gpu: Gpu
+    kind: str
     stages: tuple[str, ...]
+    profile: dict[str, dict[str, float]]
     precision: str
     parameter_map: dict[str, str]
     tilewright: str

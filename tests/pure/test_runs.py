@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import pytest
 
 from tilewright.candidate import Candidate
 from tilewright.errors import RunFolderError
+from tilewright.gpu.catalogue import find
 from tilewright.judge.verdict import Outcome, OutputError, Verdict
 from tilewright.runs import Asked, Tried, open_run, read_log
 
-ASKED = Asked("p", "c", None, "H100", ("block_tiling",), "tf32", {}, "0.1.0")
+ASKED = Asked(
+    "p", "c", None, find("h100"), "fusion", ("block_tiling",), {"k": {"m": 1.5}}, "tf32", {}, "0.1.0"
+)
 VERDICT = Verdict(Outcome.CORRECT, errors=(OutputError(0, 1e-7, 1e-6, 2e-7, float("inf")),), trials=3)
 
 
@@ -50,7 +54,7 @@ def test_a_finished_run_is_replaced_only_when_forced(tmp_path: Path) -> None:
 def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with open_run(tmp_path, ASKED):
         pass
-    other = Asked("p", "c", None, "A100", ("block_tiling",), "tf32", {}, "0.1.0")
+    other = dataclasses.replace(ASKED, gpu=find("a100"))
     with pytest.raises(RunFolderError, match="another question"), open_run(tmp_path, other):
         pass
 

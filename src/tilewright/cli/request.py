@@ -12,7 +12,10 @@ from rich.text import Text
 
 from tilewright.cli.common import console, emit, json_option, log
 from tilewright.errors import InputError, Where
-from tilewright.request import Request, read_request, render
+from tilewright.problem import read_text
+from tilewright.request import Request, compose, read_request, render
+from tilewright.runs import read_asked
+from tilewright.stages.catalogue import stages
 
 
 @click.group(epilog="Example: tilewright request show request.txt")
@@ -33,17 +36,26 @@ def show(file: Path, as_json: bool) -> None:
         console.print(part)
 
 
-@command.command("render", epilog="Example: tilewright request render request.txt -o again.txt")
-@click.argument("file", metavar="REQUEST.txt", type=click.Path(path_type=Path))
+@command.command("render", epilog="Example: tilewright request render --run runs/rnn -o next.txt")
+@click.argument("file", metavar="[REQUEST.txt]", type=click.Path(path_type=Path), required=False)
+@click.option("--run", metavar="DIR", type=click.Path(path_type=Path), help="Ask for more of a finished run.")
+@click.option("--stage", metavar="NAME", help="With --run: the stage to ask for; default: the run's last.")
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write here, not to stdout."
 )
-def render_command(file: Path, output: Path | None) -> None:
-    """Write a request out again, in tilewright's own layout. It parses to the same values."""
-    text = render(read_request(file))
+def render_command(file: Path | None, run: Path | None, stage: str | None, output: Path | None) -> None:
+    """Write a request: REQUEST.txt again in tilewright's own layout, or one made from a run.
+
+    What is written parses to the same values.
+    """
+    if (file is None) == (run is None):
+        raise InputError("a request comes from a file or from a run", mend="give REQUEST.txt or --run DIR")
+    text = render(read_request(file) if file is not None else _of_run(run or Path(), stage))
     if output is None:
         click.echo(text, nl=False)
         return
+    if output.exists():
+        raise InputError("exists already", where=Where(output), mend="give another -o FILE")
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -51,6 +63,17 @@ def render_command(file: Path, output: Path | None) -> None:
             f"cannot be written ({error.strerror})", where=Where(output), mend="give another -o FILE"
         ) from None
     log.print(f"wrote {output}")
+
+
+def _of_run(folder: Path, stage: str | None) -> Request:
+    """A request for one more stage on a run's best file, its GPU and its profile."""
+    asked = read_asked(folder)
+    catalogue = {s.name: s for s in stages(asked.kind)}
+    name = stage or asked.stages[-1]
+    if name not in catalogue:
+        raise InputError(f"no stage is called {name!r}", mend=f"choose among {', '.join(catalogue)}")
+    best = read_text(folder / "best.py", InputError, "finished run")
+    return compose(asked.gpu, catalogue[name], best, asked.profile)
 
 
 def _parts(request: Request) -> list[RenderableType]:

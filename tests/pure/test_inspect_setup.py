@@ -17,5 +17,5 @@ def test_without_triton(tmp_path, monkeypatch):
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError('no Triton on this platform')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(SetupError, match="Triton is not installed.*work without it"):
+    with pytest.raises(SetupError, match=r"Triton is not installed.*work without it"):
         inspect(Problem.from_file(PROBLEM), "", find("h100"))

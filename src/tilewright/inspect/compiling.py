@@ -145,7 +145,9 @@ def _explained(error: Exception, said: str, launch: Launch, path: str, source: s
     short = " ".join(message.split())
     if len(short) > _MESSAGE_LENGTH:
         short = short[:_MESSAGE_LENGTH] + "…"
-    return f"{Where(path, line)}: {launch.kernel} does not compile: {short}"
+    lines = source.splitlines()
+    shown = f" at `{lines[line - 1].strip()}`" if line is not None and line <= len(lines) else ""
+    return f"{Where(path, line)}: {launch.kernel} does not compile{shown}: {short}"
 
 
 def _line(error: CompilationError, source: str) -> int | None:

@@ -230,7 +230,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
             hook(*args, **kwargs)
         _, _, _, backend, binder = kernel.device_caches[0]
         kwargs = {"debug": kernel.debug, **kwargs}
-        values, specialization, extra = binder(*args, **kwargs)
+        try:
+            values, specialization, extra = binder(*args, **kwargs)
+        except TypeError as error:  # Triton's generated binder has a name of its own
+            raise TypeError(str(error).replace("dynamic_func", kernel.__name__)) from None
         options, signature, constants, attributes = kernel._pack_args(
             backend, kwargs, values, specialization, extra
         )

@@ -260,3 +260,20 @@ def test_the_budget_follows_the_precision_of_todays_code() -> None:
         assert verdict.precision == precision
         budgets[precision] = verdict.errors[0].norm_budget
     assert budgets["float32"] < 1e-5 < 1e-4 < budgets["tf32"] < 2e-3 < budgets["bfloat16"]
+
+
+def test_a_file_that_insists_on_its_own_sizes_is_not_cut_and_not_checked() -> None:
+    fixed = text(
+        "steps.py", ("        h = torch", "        assert tuple(x.shape) == (512, 8, 32)\n        h = torch")
+    )
+    verdict = judged(text("steps_problem.py"), fixed, interpreter_seconds=0.3)
+    assert verdict.outcome is Outcome.NOT_CHECKED
+    assert "no size in the problem can be cut down" in verdict.reason
+
+
+def test_a_difference_at_cut_sizes_of_a_file_that_names_the_full_size_is_not_a_verdict() -> None:
+    only_at_512 = text("steps.py", ("        return h", "        return h * (x.shape[0] / 512)"))
+    verdict = judged(text("steps_problem.py"), only_at_512, interpreter_seconds=0.5)
+    assert verdict.outcome is Outcome.NOT_CHECKED
+    assert "it may hold at full size only" in verdict.reason
+    assert "STEPS" in verdict.reason

@@ -87,9 +87,8 @@ def _stages(reports: tuple[StageReport, ...]) -> RenderableType:
 
 
 def _candidates(tried: list[Tried], most: int = 8) -> RenderableType:
-    """The last `most` candidates that were judged or, where none was, the first ones tried."""
-    judged = [t for t in tried if t.verdict is not None]
-    shown = judged[-most:] or tried[:most]
+    """Those that were judged first, then the others in the order tried, `most` in all."""
+    shown = sorted(tried, key=lambda t: t.verdict is None)[:most]
     lines: list[Text] = [Text(f"\nCandidates ({len(shown)} of {len(tried)}, all in log.jsonl)", style="bold")]
     for t in shown:
         resources = t.inspection.resources if t.inspection else ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -20,7 +21,15 @@ from tilewright.proposers.base import Situation
 from tilewright.runs import RunFolder, Tried
 from tilewright.stages.diagnosis import findings, outlook
 from tilewright.stages.model import Stage
-from tilewright.stages.race import ESTIMATE_MARGIN, Contender, Track, estimate_gain, measure_gain, race
+from tilewright.stages.race import (
+    ESTIMATE_MARGIN,
+    FINALISTS,
+    Contender,
+    Track,
+    estimate_gain,
+    measure_gain,
+    race,
+)
 from tilewright.stages.summary import Gain, StageReport, Summary
 
 JUDGED_AT_ONCE = 2  # interpreter runs side by side; on a GPU candidates are judged one at a time
@@ -260,39 +269,47 @@ def _promising(session: Session, best: Contender, contenders: Sequence[Contender
     if session.on_gpu:
         return list(contenders)
     ahead = [c for c in contenders if c.estimated_us < ESTIMATE_MARGIN * best.estimated_us]
-    for contender in contenders:
-        if contender not in ahead and contender.candidate.id not in session.folder.tried:
-            outcome = "not judged: its estimate is no better"
-            session.folder.record(
-                contender.candidate, Tried.of(contender.candidate, outcome, contender.inspection)
-            )
+    _set_aside(session, [c for c in contenders if c not in ahead], "its estimate is no better")
     return ahead
 
 
 def _judge_all(session: Session, stage: Stage, contenders: Sequence[Contender]) -> list[Contender]:
-    """Those that the judge calls correct, in the order given, until the budget is spent."""
-    known = session.folder.tried
+    """Those that the judge calls correct, in the order given, until the budget is spent.
 
-    def judge(numbered: tuple[int, Contender]) -> Contender | None:
-        number, contender = numbered
+    Without a GPU they come ranked by estimate and nothing will be timed, so judging ends once as many
+    are correct as can reach the result.
+    """
+    pending, correct = deque(contenders), list[Contender]()
+    at_once = 1 if session.on_gpu else JUDGED_AT_ONCE
+    with ThreadPoolExecutor(at_once) as pool:
+        while pending and not session.out_of_time and (session.on_gpu or len(correct) < FINALISTS):
+            batch = [pending.popleft() for _ in range(min(at_once, len(pending)))]
+            verdicts = pool.map(lambda contender: _judge(session, stage, contender), batch)
+            correct.extend(c for c, verdict in zip(batch, verdicts, strict=True) if verdict.correct)
+    _set_aside(
+        session, pending, "the budget is spent" if session.out_of_time else "better estimates are correct"
+    )
+    return correct
+
+
+def _judge(session: Session, stage: Stage, contender: Contender) -> Verdict:
+    """The verdict on record, else a fresh one, which goes on record."""
+    candidate = contender.candidate
+    known = session.folder.tried.get(candidate.id)
+    if known is not None and known.verdict is not None:
+        return known.verdict
+    verdict = _check(session, candidate)
+    session.folder.record(candidate, Tried.of(candidate, verdict.outcome, contender.inspection, verdict))
+    session.say(f"{stage.name}: {candidate.why}: {verdict.outcome}")
+    return verdict
+
+
+def _set_aside(session: Session, contenders: Iterable[Contender], why: str) -> None:
+    """Log candidates that fit the target and are not judged."""
+    for contender in contenders:
         candidate = contender.candidate
-        before = known.get(candidate.id)
-        if before is None or before.verdict is None:
-            if session.out_of_time:
-                return None
-            verdict = _check(session, candidate)
-            session.folder.record(
-                candidate, Tried.of(candidate, verdict.outcome, contender.inspection, verdict)
-            )
-            session.say(f"{stage.name}: {number}/{len(contenders)} {candidate.why}: {verdict.outcome}")
-        else:
-            verdict = before.verdict
-        return contender if verdict.correct else None
-
-    workers = 1 if session.on_gpu else JUDGED_AT_ONCE
-    with ThreadPoolExecutor(workers) as pool:
-        judged = list(pool.map(judge, enumerate(contenders, start=1)))
-    return [contender for contender in judged if contender is not None]
+        if candidate.id not in session.folder.tried:
+            session.folder.record(candidate, Tried.of(candidate, f"not judged: {why}", contender.inspection))
 
 
 def _total_gain(session: Session, given: Contender, best: Contender) -> Gain | None:

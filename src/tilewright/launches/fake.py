@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from tilewright.errors import SetupError
@@ -182,6 +183,9 @@ def _replacements(gpu: Gpu) -> list[tuple[Any, str, Any]]:
         "device_of": lambda tensor: contextlib.nullcontext(),
     }
     return [
+        # Both would otherwise ask `is_available` whether to start CUDA on a device that is not there.
+        (fake_tensor, "init_gpu_context", _nothing),
+        (FakeTensorMode, "avoid_device_init", True),
         (FakeTensor, "data_ptr", lambda tensor: addresses.data_ptr(tensor)),
         (FakeTensor, "to", _to),
         (FakeTensor, "cuda", _cuda),

@@ -33,6 +33,7 @@ from tilewright.stages.race import (
 from tilewright.stages.summary import Gain, StageReport, Summary
 
 JUDGED_AT_ONCE = 2  # interpreter runs side by side; on a GPU candidates are judged one at a time
+INTERPRETER_SECONDS = 4.0  # for each candidate; sizes are cut to fit
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,7 @@ def _check(session: Session, candidate: Candidate) -> Verdict:
         precision=task.precision,
         target=task.gpu,
         mapping=task.mapping,
+        interpreter_seconds=INTERPRETER_SECONDS,
     )
 
 

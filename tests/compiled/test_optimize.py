@@ -1,0 +1,118 @@
+"""The main job, end to end, on a machine without a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+import tilewright
+from tilewright.cli import main
+from tilewright.contract import breaches
+from tilewright.runs import read_log
+from tilewright.serial import structure
+from tilewright.stages.summary import Summary
+
+DATA = Path(__file__).parents[1] / "data" / "optimize"
+SHARED = Path(__file__).parents[2].parent / "shared"
+PROBLEM = DATA / "problem.py"
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(torch.cuda.is_available(), reason="what a GPU changes is tested in tests/gpu"),
+]
+
+
+def command(folder: Path) -> list[str]:
+    return [
+        "optimize", str(PROBLEM), "--current", str(DATA / "current.py"), "--gpu", "h100",
+        "--stages", "block_tiling", "-o", str(folder),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "first"
+    assert main(command(folder)) == 0
+    return folder
+
+
+def test_the_result_is_a_better_file_with_the_reason_to_believe_it(finished: Path) -> None:
+    summary = structure(json.loads((finished / "summary.json").read_text()), Summary)
+    assert summary.improved and summary.verdict.correct and summary.given.correct
+    assert summary.gain is not None and summary.gain.ratio.value > 1.2
+    assert summary.evidence is tilewright.Evidence.ESTIMATED, "nothing was timed here"
+    assert summary.verdict.sizes, "sizes cut to run under the interpreter are said"
+    kinds = {tried.outcome for tried in read_log(finished)}
+    assert "correct" in kinds
+
+
+def test_the_file_written_keeps_the_contract_with_two_or_three_configs(finished: Path) -> None:
+    source = (finished / "best.py").read_text()
+    best = tilewright.KernelFile.parse(source, "best.py")
+    assert breaches(best, PROBLEM.read_text()) == ()
+    assert 2 <= source.count("triton.Config(") <= 3
+
+
+def test_a_finished_run_is_not_overwritten(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (finished / "best.py").read_text()
+    assert main(command(finished)) == 2
+    assert "--force" in capsys.readouterr().err
+    assert (finished / "best.py").read_text() == before
+
+
+def test_a_request_made_from_the_run_asks_for_its_best_file(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "next.txt"
+    assert (
+        main(["request", "render", "--run", str(finished), "--stage", "memory_access", "-o", str(path)]) == 0
+    )
+    request = tilewright.parse_request(path.read_text())
+    assert request.code == (finished / "best.py").read_text()
+    assert request.stage == "memory_access"
+    assert request.gpu is not None and request.gpu.compute_capability == 90
+
+
+def test_a_run_killed_with_kill_9_resumes_where_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    log = folder / "log.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tilewright", *command(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") >= 2):
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.05)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert psutil.wait_procs(workers, timeout=30)[1] == [], "its workers die with it"
+    before = [tried.id for tried in read_log(folder)]
+    assert main(command(folder)) == 0
+    after = [tried.id for tried in read_log(folder)]
+    assert after[: len(before)] == before and len(set(after)) == len(after)
+    assert (folder / "best.py").exists() and (folder / "summary.json").exists()
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the requests in ../shared are not part of a clone")
+def test_the_reference_request_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = SHARED / "requests" / "vanilla_rnn_block_tiling.txt"
+    problem = Path(__file__).parents[2] / "examples" / "vanilla_rnn" / "problem.py"
+    code = main(["optimize", str(problem), "--request", str(request), "-o", str(tmp_path / "run"), "--json"])
+    summary = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert summary["gpu"] == "RTX 4090" or "4090" in summary["gpu"]
+    assert summary["verdict"]["outcome"] == "correct"
+    assert [stage["stage"] for stage in summary["stages"]] == ["block_tiling"]
+    assert any("512 launches" in stage["outlook"]["why"] for stage in summary["stages"])
+    assert any("profile" in finding for finding in summary["findings"])
+    assert any("ignored" in note for note in summary["notes"])

@@ -170,6 +170,20 @@ def test_reads_and_writes_are_followed_through_helpers() -> None:
     assert kernel.sizes == ("M", "N", "K")
 
 
+def test_a_scalar_under_another_name_is_no_pointer() -> None:
+    kernel = load("shadowed_option").kernel("scale_kernel")
+    assert (kernel.reads, kernel.writes, kernel.sizes) == (("x_ptr",), ("out_ptr",), ("n",))
+
+
+def test_a_wrapper_that_rebinds_its_tensor_often_is_read_quickly() -> None:
+    steps = "".join(
+        "    a = layer(a, a, b)\n    b = layer(b, a, a).float() if a.dtype == torch.float16 else b\n"
+        for _ in range(40)
+    )
+    source = MATMUL.replace("    (m, k), n =", steps + "    (m, k), n =")
+    assert KernelFile.parse(source).precision == "float32"
+
+
 MATMUL = (KERNELS / "matmul.py").read_text()
 
 

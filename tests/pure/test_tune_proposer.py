@@ -27,7 +27,8 @@ REQUESTS = ROOT.parent / "shared" / "requests"
 GPU = Gpu(
     name="Test GPU", architecture="Hopper", compute_capability=90, sms=132, memory_bandwidth_gbs=3350.0,
     tflops={}, clock_mhz=1980.0, memory_bytes=80 * 10**9, l2_bytes=50 * 2**20,
-    shared_memory_per_sm_bytes=233472, shared_memory_per_block_bytes=232448, max_warps_per_sm=64, max_blocks_per_sm=32, source="made up",
+    shared_memory_per_sm_bytes=233472, shared_memory_per_block_bytes=232448,
+    max_warps_per_sm=64, max_blocks_per_sm=32, source="made up",
 )  # fmt: skip
 STAGE = Stage(
     name="block_tiling", kind="single", focus="", principle="", metrics=(), rules=(),
@@ -115,6 +116,15 @@ def test_register_pressure_asks_for_less_per_thread_first() -> None:
 
 def test_a_kernel_without_a_loop_has_no_stages_to_tune() -> None:
     assert {s.num_stages for s in settings(propose(text("positional")), "scale_kernel")} == {3}
+
+
+def test_an_option_that_a_parameter_shadows_is_not_tuned() -> None:
+    chosen = settings(propose(text("shadowed_option")), "scale_kernel")
+    assert {s.num_stages for s in chosen} == {3} and {s.num_warps for s in chosen} == {2, 4, 8}
+    assert all(
+        "num_stages=2)" in c.source or "num_stages=2," in c.source
+        for c in propose(text("shadowed_option")).candidates
+    )
 
 
 def test_a_stage_that_tunes_no_tiles_leaves_them() -> None:

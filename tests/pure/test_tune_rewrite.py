@@ -41,6 +41,7 @@ WRITTEN_OUT = [
     "matmul",
     "persistent",
     "positional",
+    "shadowed_option",
     "shared_variable",
     "tuple_literal",
 ]
@@ -202,6 +203,7 @@ def test_install_autotune_where_it_is_safe(name: str) -> None:
         ("in_place", "scale_kernel", "reads and writes x_ptr"),
         ("in_place_by_alias", "scale_kernel", "passes x both as x_ptr, which is read, and as out_ptr"),
         ("accumulates", "sum_kernel", "reads and writes out_ptr"),
+        ("shadowed_option", "scale_kernel", "has a parameter named num_stages"),
         ("aliases", "scale_kernel", "."),
     ],
 )

@@ -80,6 +80,7 @@ class _Reader:
             for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
             if is_constexpr(a.annotation)
         )
+        self.aliases = self._aliases()
         self.reached: dict[str, Reached] = {name: frozenset({name}) for name in self.parameters}
         self.found = Uses()
 
@@ -214,12 +215,30 @@ class _Reader:
             self.found.sizes |= self._plain(side)
 
     def _plain(self, node: ast.AST) -> Reached:
-        """Parameters that stand in an expression by their own name, outside calls."""
+        """Parameters that stand in an expression by name, their own or another, outside calls."""
         if isinstance(node, ast.Call):
             return NOTHING
         if isinstance(node, ast.Name):
-            return frozenset({node.id}) & frozenset(self.parameters)
+            name = node.id
+            while name in self.aliases:
+                name = self.aliases[name]
+            return frozenset({name}) & frozenset(self.parameters)
         return frozenset().union(*map(self._plain, ast.iter_child_nodes(node)))
+
+    def _aliases(self) -> dict[str, str]:
+        """Names that stand for another one, as in `rows = M` or `rows = tl.cast(M, tl.int64)`."""
+        found: dict[str, str] = {}
+        for node in ast.walk(self.node):
+            for target, value in assignments(node):
+                source = _uncast(value)
+                if (
+                    isinstance(target, ast.Name)
+                    and isinstance(source, ast.Name)
+                    and target.id not in self.parameters
+                    and source.id in (*self.parameters, *found)
+                ):
+                    found.setdefault(target.id, source.id)
+        return found
 
     def _loop(self, node: ast.For) -> None:
         if not isinstance(node.iter, ast.Call) or "range" not in last_name(node.iter.func):
@@ -248,6 +267,17 @@ def assignments(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield target, iterated
         case _:
             pass
+
+
+def _uncast(node: ast.expr) -> ast.expr:
+    """`M` of `M`, `tl.cast(M, …)` and `M.to(…)`."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="cast"), args=[value, *_]):
+            return _uncast(value)
+        case ast.Call(func=ast.Attribute(value=value, attr="to")):
+            return _uncast(value)
+        case _:
+            return node
 
 
 def bind_call(call: ast.Call, function: FunctionNode) -> Iterator[tuple[str, ast.expr]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tilewright.kernelfile.kernels import JitFunction, NotUnderstood, read_dict
@@ -16,6 +16,7 @@ VIEWS = frozenset({
     "view", "reshape", "t", "transpose", "permute", "flatten", "squeeze", "unsqueeze", "contiguous", "detach",
     "expand", "view_as", "narrow", "chunk", "unflatten", "data", "T", "mT", "to", "cuda",
 })  # fmt: skip
+HALVES = {"half": "float16", "float16": "float16", "bfloat16": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -272,20 +273,34 @@ class LaunchReader:
             and self.names.default_stands(owner, name)
         )
 
-    def torch_casts(self, node: ast.expr, scope: Scope, steps: int = 0) -> Iterator[str]:
-        """Half-precision types that an argument's own definition casts to."""
-        for part in ast.walk(node):
-            match part:
-                case ast.Attribute(attr="float16" | "half"):
-                    yield "float16"
-                case ast.Attribute(attr="bfloat16"):
-                    yield "bfloat16"
-                case ast.Name() | ast.Attribute(value=ast.Name(id="self")) if steps < MAX_STEPS:
-                    for value, owner in self._bound(part, scope):
-                        if value is not node:
-                            yield from self.torch_casts(value, owner, steps + 1)
-                case _:
-                    pass
+    def torch_casts(self, node: ast.expr, scope: Scope) -> set[str]:
+        """Half-precision types that an argument, or anything it is computed from, is cast to."""
+        found: set[str] = set()
+        pending, seen = [(node, scope)], {id(node)}
+        while pending:
+            expression, owner = pending.pop()
+            for part in ast.walk(expression):
+                match part:
+                    case ast.Call():
+                        found |= _cast_to(part)
+                    case ast.Name() | ast.Attribute(value=ast.Name(id="self")):
+                        behind = [b for b in self._bound(part, owner) if id(b[0]) not in seen]
+                        seen |= {id(value) for value, _ in behind}
+                        pending += behind
+                    case _:
+                        pass
+        return found
+
+
+def _cast_to(call: ast.Call) -> set[str]:
+    """The half-precision type of `x.half()`, `x.to(torch.float16)` or `f(…, dtype=torch.float16)`."""
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    if method in HALVES:
+        return {HALVES[method]}
+    kinds = [k.value for k in call.keywords if k.arg == "dtype"]
+    if method in ("to", "type"):
+        kinds += call.args
+    return {HALVES[last_name(kind)] for kind in kinds if last_name(kind) in HALVES}
 
 
 def _is_view(node: ast.expr) -> bool:

@@ -93,12 +93,12 @@ class DotReader:
             given.setdefault(name, argument)
         operands = [given[name] for name in ("input", "other", "a", "b") if name in given]
         for operand in operands:
-            casts = set(self._casts(operand, self.functions[kernel].node, frozenset()))
+            casts = set(self._casts(operand, self.functions[kernel].node, set()))
             if casts:
                 half = lowest(casts)
                 return Dot(call.lineno, half, f"{ast.unparse(operand)} is cast to {half} in {kernel}")
         for operand in operands:
-            pointers = self._pointers(operand, self.functions[kernel].node, frozenset())
+            pointers = self._pointers(operand, self.functions[kernel].node, set())
             stored = lowest(self._stored(kernel, pointers))
             if stored != "float32":
                 return Dot(call.lineno, stored, f"{ast.unparse(operand)} is read from {stored} memory")
@@ -165,7 +165,7 @@ class DotReader:
         literal = fold(default)
         return {None} if unclear or literal is None else {literal.value}
 
-    def _casts(self, node: ast.AST, function: FunctionNode, seen: frozenset[str]) -> Iterable[str]:
+    def _casts(self, node: ast.AST, function: FunctionNode, seen: set[str]) -> Iterable[str]:
         """Half-precision casts between an operand and the loads it comes from."""
         match node:
             case ast.Call(func=ast.Attribute(value=value, attr="to"), args=[kind, *_]):
@@ -179,8 +179,9 @@ class DotReader:
             case ast.Call(func=callee) if last_name(callee) in DOTS | {"load"}:
                 return
             case ast.Name(id=name) if name not in seen:
+                seen.add(name)
                 for value in self._defined[id(function)].get(name, ()):
-                    yield from self._casts(value, function, seen | {name})
+                    yield from self._casts(value, function, seen)
                 return
             case _:
                 pass
@@ -200,13 +201,13 @@ class DotReader:
                 if given in HALVES:
                     yield HALVES[given]
 
-    def _pointers(self, node: ast.AST, function: FunctionNode, seen: frozenset[str]) -> set[str]:
+    def _pointers(self, node: ast.AST, function: FunctionNode, seen: set[str]) -> set[str]:
         """Parameters that an operand is computed from, through its loads."""
         found: set[str] = set()
         for part in ast.walk(node):
             if isinstance(part, ast.Name) and part.id not in seen:
                 found.add(part.id)
-                seen |= {part.id}
+                seen.add(part.id)
                 for value in self._defined[id(function)].get(part.id, ()):
                     found |= self._pointers(value, function, seen)
         return found & {a.arg for a, _ in with_defaults(function.args) if not is_constexpr(a.annotation)}

@@ -112,12 +112,12 @@ def _halved(tunable: Tunable, best: Setting) -> Setting:
 
 
 def _why(settings: dict[str, Setting], tunables: Sequence[Tunable], because: dict[str, str]) -> str:
-    """What changes, and what points there: "step_kernel: BLOCK_H 64 → 32 (4 programs for 132 SMs)"."""
+    """What changes, and what points there: "step_kernel: BLOCK_H 64 → 32 (now 4 programs for 132 SMs)"."""
     parts = []
     for tunable in tunables:
         if tunable.name in settings:
             changes = tunable.current.changes(settings[tunable.name])
-            reason = f" ({because[tunable.name]})" if because.get(tunable.name) else ""
+            reason = f" (now {because[tunable.name]})" if because.get(tunable.name) else ""
             if changes:
                 parts.append(f"{tunable.name}: {', '.join(changes)}{reason}")
     return "; ".join(parts) or "the current setting alone"

@@ -65,6 +65,9 @@ def install_autotune(source: str, kernel_name: str, configs: Sequence[Setting], 
     if kernel.autotune is not None:
         _replace_configs(file, kernel, configs, edits)
         return _edited(source, edits)
+    shadowed = sorted({p.name for p in kernel.parameters} & set(OPTIONS))
+    if shadowed:
+        raise RewriteDeclined(f"{kernel_name} has a parameter named {shadowed[0]}, which a config would set")
     unknown = set(key) - {p.name for p in kernel.parameters}
     if unknown:
         raise RewriteDeclined(f"{kernel_name} has no parameter {', '.join(sorted(unknown))}")
@@ -113,6 +116,8 @@ def _set_launch(kernel: Kernel, site: LaunchSite, setting: Setting, edits: Edits
         else:
             raise RewriteDeclined(f"{name} in line {site.line}: {passed.value.reason}")
     for name in OPTIONS:
+        if any(parameter.name == name for parameter in kernel.parameters):
+            continue  # the launch would pass it to the kernel's own parameter
         value = getattr(setting, name)
         option = site.option(name)
         if option is None:

@@ -16,7 +16,7 @@ from tilewright.stages.model import Stage
 SMALLEST_DOT = 16  # the shortest edge of a tile that a tensor core instruction takes whole
 # Elements of its tile that one thread holds. Accumulators: 128×256 over 8 warps is 128, which leaves
 # half of a thread's 255 registers; 64×64 over 4 warps is 32. Elementwise, 4 floats are one vector load.
-HELD_BY_PRODUCT, HELD_ELEMENTWISE = (16, 64), (4, 16)
+HELD_BY_PRODUCT, HELD_ELEMENTWISE = (16, 64), (4, 16)  # a starved SM has registers to spare for warps
 REPEATED_TILES = 0.75  # how much a second choice of warps or stages for the same tiles is put back
 # 128×256×32 with 8 warps and 3 to 4 stages came within 2 % of the best on 6 of 7 matrix products on
 # an H100, and a search that changes one number at a time stopped 19 to 36 % short of it.
@@ -70,8 +70,9 @@ def neighbours(tunable: Tunable, stage: Stage, felt: Pressure, gpu: Gpu) -> list
     current = tunable.current
     edges = [_extents(tunable, extent, stage) for _, extent in current.tiles]
     names = [name for name, _ in current.tiles]
-    warps = _options(stage, "num_warps", stage.num_warps, current.num_warps)
-    looped = stage.num_stages if tunable.kernel.loops else ()
+    warped = stage.num_warps if tunable.varies("num_warps") else ()
+    looped = stage.num_stages if tunable.kernel.loops and tunable.varies("num_stages") else ()
+    warps = _options(stage, "num_warps", warped, current.num_warps)
     stages = _options(stage, "num_stages", looped, current.num_stages)
     grid = [
         Setting(tuple(zip(names, extents, strict=True)), w, s)
@@ -161,7 +162,7 @@ def _promise(tunable: Tunable, setting: Setting, felt: Pressure, gpu: Gpu) -> fl
     current = tunable.current
     held, before = _held(tunable, setting), _held(tunable, current)
     score = -0.5 * len(current.changes(setting)) - 0.1 * abs(setting.num_stages - current.num_stages)
-    fewest, most = HELD_BY_PRODUCT if tunable.dots else HELD_ELEMENTWISE
+    fewest, most = HELD_BY_PRODUCT if tunable.dots and not felt.starved else HELD_ELEMENTWISE
     score -= 0.6 * max(0.0, math.log2(fewest / held), math.log2(held / most))
     if felt.registers:
         score += math.log2(before / held)

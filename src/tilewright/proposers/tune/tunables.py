@@ -37,6 +37,10 @@ class Tunable:
     def name(self) -> str:
         return self.kernel.name
 
+    def varies(self, option: str) -> bool:
+        """Whether a launch option may be varied: not where a parameter of that name takes its value."""
+        return option not in {parameter.name for parameter in self.kernel.parameters}
+
 
 class LeftAlone(Exception):
     """A kernel or a constant cannot be varied safely; the message says why."""

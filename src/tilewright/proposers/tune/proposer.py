@@ -82,7 +82,7 @@ class LaunchTuning:
                 installed[name] = "; ".join(map(str, configs))
         if not installed:
             return Proposals((), tuple(notes))
-        why = f"{' and '.join(installed)} choose among {situation.stage.max_configs} settings at most"
+        why = f"{' and '.join(installed)}: two or three settings to choose from at run time"
         made = Candidate(source, situation.stage.name, self.name, why, best.id, installed)
         return Proposals((made,), tuple(notes))
 

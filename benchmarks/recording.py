@@ -205,8 +205,16 @@ def now() -> str:
 
 
 def command_line() -> tuple[str, ...]:
-    """This process's command line, the script as seen from the repository's root."""
-    return ("python", shown(Path(sys.argv[0])), *sys.argv[1:])
+    """This process's command line, the script as seen from the repository's root.
+
+    Without --results: where a record was written says nothing about how it was made.
+    """
+    script = Path(sys.argv[0]).resolve()
+    arguments = list(sys.argv[1:])
+    if "--results" in arguments:
+        at = arguments.index("--results")
+        del arguments[at : at + 2]
+    return ("python", shown(script), *arguments)
 
 
 def shown(path: Path) -> str:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tilewright.version import VERSION as __version__
+
 _HOME = {
     "Candidate": "tilewright.candidate",
     "Evidence": "tilewright.evidence",

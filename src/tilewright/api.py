@@ -26,6 +26,7 @@ from tilewright.stages.model import Stage
 from tilewright.stages.pipeline import Task, best_source
 from tilewright.stages.pipeline import optimize as run_stages
 from tilewright.stages.summary import Summary
+from tilewright.version import VERSION
 
 DEFAULT_BUDGET_SECONDS = 300.0
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
@@ -102,7 +103,7 @@ def optimize(
         profile={kernel: dict(metrics) for kernel, metrics in task.profile.items()},
         precision=task.precision,
         parameter_map=dict(task.mapping),
-        tilewright=_version(),
+        tilewright=VERSION,
     )
     with open_run(folder, asked, force=force) as run:
         if run.resumed:
@@ -170,9 +171,3 @@ def _unused(request: Request, current: str | None, gpu: Gpu | str | None, stages
     if stages and request.stage is not None:
         notes.append(f"request: its stage {request.stage} is not used, others were named")
     return notes
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("tilewright")

@@ -14,6 +14,7 @@ import click
 
 from tilewright.cli.common import console_error, emit
 from tilewright.errors import TilewrightError
+from tilewright.version import VERSION
 
 COMMANDS = ("optimize", "inspect", "check", "bench", "gpus", "request")
 
@@ -36,7 +37,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: tilewright optimize problem.py --current kernel.py --gpu h100 -o runs/first",
 )
-@click.version_option(package_name="tilewright")
+@click.version_option(VERSION)
 def cli() -> None:
     """A Triton kernel optimization specialist.
 

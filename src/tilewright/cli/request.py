@@ -54,7 +54,7 @@ def render_command(file: Path | None, run: Path | None, stage: str | None, outpu
     if output is None:
         click.echo(text, nl=False)
         return
-    if output.exists():
+    if output.is_file():
         raise InputError("exists already", where=Where(output), mend="give another -o FILE")
     try:
         output.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ from tilewright.stages.race import (
 )
 from tilewright.stages.summary import Gain, StageReport, Summary
 
-JUDGED_AT_ONCE = 2  # interpreter runs side by side; on a GPU candidates are judged one at a time
+JUDGED_AT_ONCE = min(4, os.cpu_count() or 1)  # correctness only; timing has the GPU to itself
 INTERPRETER_SECONDS = 4.0  # for each candidate; sizes are cut to fit
 
 
@@ -237,7 +238,7 @@ def _prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> l
     inspections = dict(
         zip(
             (c.id for c in fresh),
-            inspect_many(task.problem, [c.source for c in fresh], task.gpu),
+            inspect_many(task.problem, [c.source for c in fresh], task.gpu, jobs=JUDGED_AT_ONCE),
             strict=True,
         )
     )
@@ -282,10 +283,9 @@ def _judge_all(session: Session, stage: Stage, contenders: Sequence[Contender]) 
     are correct as can reach the result.
     """
     pending, correct = deque(contenders), list[Contender]()
-    at_once = 1 if session.on_gpu else JUDGED_AT_ONCE
-    with ThreadPoolExecutor(at_once) as pool:
+    with ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
         while pending and not session.out_of_time and (session.on_gpu or len(correct) < FINALISTS):
-            batch = [pending.popleft() for _ in range(min(at_once, len(pending)))]
+            batch = [pending.popleft() for _ in range(min(JUDGED_AT_ONCE, len(pending)))]
             verdicts = pool.map(lambda contender: _judge(session, stage, contender), batch)
             correct.extend(c for c, verdict in zip(batch, verdicts, strict=True) if verdict.correct)
     _set_aside(

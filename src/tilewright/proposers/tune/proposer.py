@@ -94,7 +94,7 @@ def _configs(
     most = max(2, situation.stage.max_configs)
     others = [s for s in dict.fromkeys(rivals) if s != best]
     smaller = [s for s in others if s.size < best.size]
-    fallback = smaller[-1:] or [s for s in [_halved(tunable, best)] if s != best]
+    fallback = smaller[:1] or [s for s in [_halved(tunable, best)] if s != best]
     configs = [best, *[s for s in others if s not in fallback][: most - 1 - len(fallback)], *fallback]
     return configs[:most]
 

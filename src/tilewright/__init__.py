@@ -13,7 +13,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tilewright.version import VERSION as __version__
+from tilewright import version
+
+__version__ = version.VERSION
 
 _HOME = {
     "Candidate": "tilewright.candidate",

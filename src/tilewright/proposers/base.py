@@ -18,17 +18,20 @@ class Situation:
     """What a proposer may look at.
 
     Args:
-        best: the best candidate so far, the one to improve on.
+        best: the best candidate so far, the one to improve on; None while there is no Triton code yet.
         inspection: what is known of `best` on the target; None when it could not be inspected.
+        precision: what matrix products may be computed in: "float32", "tf32", "float16", "bfloat16".
         profile: Nsight Compute metrics by kernel, from a request or a profiler run; empty without.
     """
 
     problem: Problem
-    best: Candidate
+    best: Candidate | None
     inspection: Inspection | None
     gpu: Gpu
     stage: Stage
     profile: dict[str, dict[str, float]]
+    precision: str = "float32"
+    dialect: str = "triton"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,5 @@
+"""The recurrence compiler: a reference whose forward steps through time, run by one persistent kernel.
+
+trace → re-roll → partition → plan → emit. Each pass takes and returns values of `ir`; `verify` checks
+them between passes, and `oracle` executes them in plain PyTorch.
+"""

@@ -1,0 +1,51 @@
+"""What an emitter hands to the module writer: the kernels of one group, and the function that launches them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A weight that the wrapper wants prepared once, not at every call.
+
+    Args:
+        name: the wrapper's argument.
+        weights: values of the network that it is made of.
+        expression: PyTorch over those names that gives the packed tensor: a cast to fp16, gates
+            interleaved, padding. It is evaluated again when a weight changes.
+    """
+
+    name: str
+    weights: tuple[str, ...]
+    expression: str
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """The code of one group of recurrences.
+
+    Args:
+        kernels: source of the @triton.jit functions, without the helpers named in `helpers`.
+        wrapper: source of one Python function that checks its arguments, allocates and launches.
+        function: its name.
+        arguments: values of the network, and names of `packed`, in the order the wrapper takes them.
+        results: values of the network that it returns as a tuple, in the shapes `ir.Result` states.
+        helpers: keys of `ops.HELPERS` that the kernels call.
+        imports: import lines beyond torch, torch.nn, triton and triton.language.
+        notes: plan and budget figures for the file's header, a line each.
+        packed: weights to prepare once.
+        stream_layout: the physical layout [T, B, W] ("TBW") or [T, W, B] ("TWB") in which streams are
+            read fastest; any strides are read correctly.
+    """
+
+    kernels: str
+    wrapper: str
+    function: str
+    arguments: tuple[str, ...]
+    results: tuple[str, ...]
+    helpers: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    packed: tuple[Packed, ...] = ()
+    stream_layout: str = "TBW"

@@ -91,7 +91,8 @@ def compiled(model: Callable[..., Any], mode: str) -> Callable[..., Any]:
 def main(mode: str, precision: str) -> None:
     """The probe: compile, run until CUDA graphs, where the mode has them, are recorded too."""
     import torch
-    from vanilla_rnn import allow_tf32, reference_case
+    from sides import allow_tf32
+    from vanilla_rnn import reference_case
 
     case = reference_case(torch.device("cuda"), seed=0)
     allow_tf32(precision == "tf32")

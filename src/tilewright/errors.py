@@ -85,6 +85,10 @@ class SetupError(TilewrightError):
     """This machine lacks something that the command needs."""
 
 
+class Interrupted(TilewrightError):
+    """The user stopped the command."""
+
+
 class WorkerError(TilewrightError):
     """A worker process did not come back with a result."""
 

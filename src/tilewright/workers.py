@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ import psutil
 from tilewright import errors
 
 POLL_SECONDS = 0.05
+
+_stopping = threading.Event()
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,12 @@ def call(
 
     Raises:
         TilewrightError: an error of this family raised by the task, raised again here.
+        Interrupted: `stop_all` was called before the task was done.
         WorkerTimeout, WorkerOutOfMemory, WorkerCrashed: no result came back.
     """
     limits = limits or Limits()
+    if _stopping.is_set():
+        raise errors.Interrupted("interrupted")
     with tempfile.TemporaryDirectory(prefix="tilewright-") as scratch:
         folder = Path(scratch)
         (folder / "job.json").write_text(json.dumps({"task": task, "payload": payload}))
@@ -74,11 +81,33 @@ def call(
                 env={**os.environ, "TRITON_DEFAULT_FP_FUSION": "1", **(environment or {})},
                 start_new_session=True,
             )
+            _running.add(process)
             try:
                 _wait(process, limits)
             finally:
                 _kill_group(process)
+                _running.discard(process)
+        if _stopping.is_set():
+            raise errors.Interrupted("interrupted")
         return _result(folder, process.returncode)
+
+
+def stop_all() -> None:
+    """Kill every worker, and start none until `allow_workers`: what waits for one raises Interrupted."""
+    _stopping.set()
+    for process in list(_running):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def stopping() -> bool:
+    """Whether `stop_all` was called."""
+    return _stopping.is_set()
+
+
+def allow_workers() -> None:
+    """Let workers start, whatever `stop_all` said before."""
+    _stopping.clear()
 
 
 def _wait(process: subprocess.Popen[bytes], limits: Limits) -> None:

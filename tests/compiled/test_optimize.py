@@ -38,6 +38,14 @@ def command(folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
+def wait_for_log(log: Path, process: subprocess.Popen[bytes]) -> None:
+    """Until the first candidate is on record."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") >= 1):
+        assert process.poll() is None, "the run ended before it could be stopped"
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "first"
@@ -88,10 +96,7 @@ def test_a_run_killed_with_kill_9_resumes_where_it_was(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") >= 2):
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.05)
+    wait_for_log(log, process)
     workers = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -101,6 +106,22 @@ def test_a_run_killed_with_kill_9_resumes_where_it_was(tmp_path: Path) -> None:
     after = [tried.id for tried in read_log(folder)]
     assert after[: len(before)] == before and len(set(after)) == len(after)
     assert (folder / "best.py").exists() and (folder / "summary.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_at_once_and_leaves_a_log_to_resume(tmp_path: Path, number: int) -> None:
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tilewright", *command(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    wait_for_log(folder / "log.jsonl", process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130 and said.splitlines()[-1] == b"error: interrupted"
+    assert {tried.outcome for tried in read_log(folder)} <= {"the code as given", "correct"}
+    assert not (folder / "summary.json").exists()
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the requests in ../shared are not part of a clone")

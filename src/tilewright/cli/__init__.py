@@ -12,8 +12,9 @@ from types import FrameType
 
 import click
 
+from tilewright import workers
 from tilewright.cli.common import console_error, emit
-from tilewright.errors import TilewrightError
+from tilewright.errors import Interrupted, TilewrightError
 from tilewright.version import VERSION
 
 COMMANDS = ("optimize", "inspect", "check", "bench", "gpus", "request")
@@ -49,9 +50,14 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _terminate)
+    workers.allow_workers()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     try:
         code = cli.main(arguments, prog_name="tilewright", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt, Interrupted):
+        console_error("interrupted")
+        return 130
     except TilewrightError as error:
         if "--json" in arguments:
             where = str(error.where) if error.where else None
@@ -70,11 +76,15 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         console_error(error.format_message())
         return 2
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except Exception:
+        if not workers.stopping():  # an extension module may turn the interrupt into an error of its own
+            raise
         console_error("interrupted")
         return 130
     return code if isinstance(code, int) else 0
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
+def _stop(signum: int, frame: FrameType | None) -> None:
+    """Ctrl-C and kill: threads that wait for a worker must not keep the command alive."""
+    workers.stop_all()
     raise KeyboardInterrupt

@@ -1,0 +1,148 @@
+"""The matrix products before and after the loops: one Triton kernel for a whole sequence.
+
+The rows of the left operand are addressed by two indices, so [T, B, inner] is read as it lies, whatever
+its strides, and the result is written [T, B, width] or, for a loop that reads it so, as [T, width, B].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tilewright.gpu.model import Gpu
+
+FUNCTION = "project"
+STAGES_SHARED_BYTES = 4  # of one float32 element in a pipeline stage
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One program's part of the result, rows × columns, and its step along the inner axis."""
+
+    rows: int
+    columns: int
+    inner: int
+    warps: int
+    stages: int
+
+    @property
+    def shared_bytes(self) -> int:
+        return (self.rows + self.columns) * self.inner * STAGES_SHARED_BYTES * self.stages
+
+
+# Largest first. 64 × 64 × 64 gives the 2048 × 256 result of the reference case 128 programs, one for nearly
+# each of an H100's 132 SMs.
+TILES = (
+    Tile(128, 128, 32, 8, 4),
+    Tile(128, 64, 32, 4, 4),
+    Tile(64, 64, 64, 4, 4),
+    Tile(64, 64, 64, 4, 3),
+    Tile(64, 64, 64, 4, 2),
+    Tile(64, 32, 64, 4, 3),
+    Tile(32, 32, 64, 4, 3),
+    Tile(16, 32, 64, 2, 3),
+)
+ENOUGH = 0.7  # of the SMs with a program each: smaller tiles would read the operands more often
+
+
+def choose_tile(rows: int, columns: int, inner: int, gpu: Gpu) -> Tile:
+    """The largest tile that gives most SMs a program and fits a block's shared memory.
+
+    Args:
+        rows, columns, inner: sizes of the product, elements.
+    """
+    fitting = [tile for tile in TILES if tile.shared_bytes <= gpu.shared_memory_per_block_bytes]
+    for tile in fitting:
+        if math.ceil(rows / tile.rows) * math.ceil(columns / tile.columns) >= ENOUGH * gpu.sms:
+            return tile
+    return fitting[-1]
+
+
+DOTS = {
+    "float32": 'tl.dot(x, tl.trans(w), acc, input_precision="tf32x3")',
+    "tf32": 'tl.dot(x, tl.trans(w), acc, input_precision="tf32")',
+    "float16": "tl.dot(x.to(tl.float16), tl.trans(w.to(tl.float16)), acc)",
+    "bfloat16": "tl.dot(x.to(tl.bfloat16), tl.trans(w.to(tl.bfloat16)), acc)",
+}
+EPILOGUES = {"tanh": "tanh(acc)", "sigmoid": "sigmoid(acc)", "relu": "tl.maximum(acc, 0.0)"}
+
+
+def kernel(precision: str, activations: frozenset[str]) -> str:
+    """The source of the kernel.
+
+    Args:
+        precision: of the operands, "float32", "tf32", "float16" or "bfloat16"; sums are float32.
+        activations: keys of EPILOGUES that the file asks for.
+    """
+    epilogue = "".join(
+        f'    if ACTIVATION == "{name}":\n        acc = {EPILOGUES[name]}\n' for name in sorted(activations)
+    )
+    return _KERNEL.replace("DOT", DOTS[precision]).replace("    # epilogue\n", epilogue)
+
+
+_KERNEL = '''@triton.jit
+def project_kernel(
+    x_ptr, weight_ptr, bias_ptr, out_ptr,
+    rows, columns, inner, group,
+    stride_x0, stride_x1, stride_xk,
+    stride_wn, stride_wk, stride_bn,
+    stride_o0, stride_o1, stride_on,
+    HAS_BIAS: tl.constexpr, ROWS_LAST: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):
+    """out = x @ weight.T + bias over the last axis of x [rows // group, group, inner]."""
+    row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    column = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    first = (row // group).to(tl.int64)
+    second = row % group
+    x_rows = x_ptr + first * stride_x0 + second * stride_x1
+    w_rows = weight_ptr + column * stride_wn
+    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for start in range(0, inner, BLOCK_K):
+        k = start + tl.arange(0, BLOCK_K)
+        x = tl.load(
+            x_rows[:, None] + k[None, :] * stride_xk,
+            mask=(row < rows)[:, None] & (k < inner)[None, :], other=0.0,
+        )
+        w = tl.load(
+            w_rows[:, None] + k[None, :] * stride_wk,
+            mask=(column < columns)[:, None] & (k < inner)[None, :], other=0.0,
+        )
+        acc = DOT
+    if HAS_BIAS:
+        acc += tl.load(bias_ptr + column * stride_bn, mask=column < columns, other=0.0)[None, :]
+    # epilogue
+    out_rows = out_ptr + first * stride_o0 + second * stride_o1
+    if ROWS_LAST:
+        out = out_rows[None, :] + column[:, None] * stride_on
+        tl.store(out, tl.trans(acc), mask=(column < columns)[:, None] & (row < rows)[None, :])
+    else:
+        out = out_rows[:, None] + column[None, :] * stride_on
+        tl.store(out, acc, mask=(row < rows)[:, None] & (column < columns)[None, :])
+'''
+
+WRAPPER = '''def project(x, weight, bias, tile, rows_last=False, activation=None):
+    """activation(x @ weight.T + bias): x [T, B, inner] or [B, inner] -> [T, B, width] or [B, width].
+
+    With rows_last the result lies in memory as [T, width, B]. tile: rows, columns, inner, warps, stages.
+    """
+    sequence = x if x.dim() == 3 else x.unsqueeze(0)
+    outer, group, inner = sequence.shape
+    width = weight.shape[0]
+    if rows_last:
+        out = torch.empty((outer, width, group), device=x.device, dtype=torch.float32).transpose(1, 2)
+    else:
+        out = torch.empty((outer, group, width), device=x.device, dtype=torch.float32)
+    block_m, block_n, block_k, warps, stages = tile
+    grid = (triton.cdiv(outer * group, block_m), triton.cdiv(width, block_n))
+    project_kernel[grid](
+        sequence, weight, weight if bias is None else bias, out,
+        outer * group, width, inner, group,
+        sequence.stride(0), sequence.stride(1), sequence.stride(2),
+        weight.stride(0), weight.stride(1), 0 if bias is None else bias.stride(0),
+        out.stride(0), out.stride(1), out.stride(2),
+        HAS_BIAS=bias is not None, ROWS_LAST=rows_last, ACTIVATION=activation,
+        BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, num_warps=warps, num_stages=stages,
+    )
+    return out if x.dim() == 3 else out[0]
+'''

@@ -1,4 +1,4 @@
-"""What an emitter hands to the module writer: the kernels of one group, and the function that launches them."""
+"""What an emitter hands to the module writer: the kernels of a group and the function that launches them."""
 
 from __future__ import annotations
 

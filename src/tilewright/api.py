@@ -30,6 +30,8 @@ from tilewright.version import VERSION
 
 DEFAULT_BUDGET_SECONDS = 300.0
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
+DIALECTS = ("triton", "gluon")
+ALGORITHM = "algorithm"  # the one stage that can write a file where there is none
 
 
 def optimize(
@@ -41,6 +43,7 @@ def optimize(
     gpu: Gpu | str | None = None,
     stages: Sequence[str] = (),
     precision: str | None = None,
+    dialect: str = "triton",
     mapping: Mapping[str, str] | None = None,
     budget_seconds: float = DEFAULT_BUDGET_SECONDS,
     force: bool = False,
@@ -51,12 +54,15 @@ def optimize(
     Args:
         problem: the reference and its inputs.
         folder: where best.py, summary.json and the log go; see `tilewright.runs`.
-        current: the text of today's ModelNew file.
+        current: the text of today's ModelNew file; None without a request that holds one: the first file is
+            then derived from the reference by the stage `algorithm`.
         request: a specialist request; gives current code, GPU, stage and profile where the other
             arguments do not.
         gpu: the target; None for the request's, else the one plugged in.
         stages: names of stages to run, in this order; none for the request's stage, else all.
-        precision: what matrix products may be computed in; None for what today's code uses.
+        precision: what matrix products may be computed in; None for what today's code uses, float32
+            without any.
+        dialect: of Triton that new kernels are written in, one of DIALECTS.
         mapping: parameter of ModelNew → parameter of Model, where names and shapes do not say.
         budget_seconds: after this long no new candidate is started.
         force: replace a finished or different run in the folder.
@@ -67,35 +73,37 @@ def optimize(
         RunFolderError: the folder is taken, not writable, or holds another run.
     """
     source = current if current is not None else (request.code if request else None)
-    if source is None:
-        raise InputError(
-            "there is no current code to start from",
-            mend="give today's Triton file with --current, or a request that holds it",
-        )
-    shown = "current.py"
-    kernel_file = KernelFile.parse(source, shown)
+    kernel_file = KernelFile.parse(source, "current.py") if source is not None else None
     plugged = plugged_in()
     target = _target(gpu, request, plugged)
     chosen, forced = _stages(stages, request, kernel_file)
-    notes = [f"contract: line {b.line}: {b.what}; {b.mend}" for b in breaches(kernel_file, problem.source)]
+    if kernel_file is None and ALGORITHM not in (stage.name for stage in chosen):
+        raise InputError(
+            "there is no current code to start from",
+            mend="give today's Triton file with --current, or a request that holds it, or run the stage"
+            f" {ALGORITHM}, which can do without",
+        )
+    found = breaches(kernel_file, problem.source) if kernel_file else ()
+    notes = [f"contract: line {b.line}: {b.what}; {b.mend}" for b in found]
     if request is not None:
         notes.extend(_unused(request, current, gpu, stages))
     task = Task(
         problem=problem,
-        current=Candidate(source),
+        current=Candidate(source) if source is not None else None,
         gpu=target,
         plugged=plugged,
         stages=chosen,
         forced=forced,
-        precision=precision or kernel_file.precision,
+        precision=precision or (kernel_file.precision if kernel_file else "float32"),
         mapping=mapping or {},
         profile=request.profile if request else {},
         budget_seconds=budget_seconds,
         notes=tuple(notes),
+        dialect=dialect,
     )
     asked = Asked(
         problem=digest(problem.source),
-        current=digest(source),
+        current=digest(source) if source is not None else None,
         request=digest(render_request(request)) if request else None,
         gpu=target,
         kind=chosen[0].kind,
@@ -103,13 +111,15 @@ def optimize(
         profile={kernel: dict(metrics) for kernel, metrics in task.profile.items()},
         precision=task.precision,
         parameter_map=dict(task.mapping),
+        dialect=dialect,
         tilewright=VERSION,
     )
     with open_run(folder, asked, force=force) as run:
         if run.resumed:
             say(f"resuming: {len(run.tried)} candidates are already on record")
         run.write("problem.py", problem.source)
-        run.write("current.py", source)
+        if source is not None:
+            run.write("current.py", source)
         summary = run_stages(task, run, say)
         run.write("best.py", best_source(task, run, summary))
         run.write("summary.json", to_json(summary))
@@ -144,11 +154,13 @@ def _target(gpu: Gpu | str | None, request: Request | None, plugged: Gpu | None)
 
 
 def _stages(
-    names: Sequence[str], request: Request | None, kernel_file: KernelFile
+    names: Sequence[str], request: Request | None, kernel_file: KernelFile | None
 ) -> tuple[tuple[Stage, ...], frozenset[str]]:
     """The stages to run, and those among them that the user asked for by name."""
     if request is not None and request.match is not None:
         kind = request.match.kind
+    elif kernel_file is None:
+        kind = "network"
     else:
         kind = "single" if len(kernel_file.kernels) == 1 else "fusion"
     catalogue = {stage.name: stage for stage in stage_catalogue(kind)}

@@ -97,6 +97,7 @@ class Asked:
     precision: str
     parameter_map: dict[str, str]
     tilewright: str
+    dialect: str = "triton"
     format: int = FORMAT
 
 

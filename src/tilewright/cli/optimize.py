@@ -27,14 +27,21 @@ EPILOG = (
 
 @click.command(epilog=EPILOG)
 @click.argument("problem_path", metavar="PROBLEM.py")
-@click.option("--current", metavar="CODE.py", help="Today's ModelNew file.")
+@click.option("--current", metavar="CODE.py", help="Today's ModelNew file, if there is one.")
 @click.option("--request", "request_path", metavar="REQUEST.txt", help="A specialist request to answer.")
 @gpu_option
 @click.option("--stages", metavar="NAME,…", default="", help="Stages to run, in this order; default: all.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "tf32", "float16", "bfloat16"]),
-    help="What matrix products may be computed in; default: what today's code uses.",
+    help="What matrix products may be computed in; default: what today's code uses, float32 without any.",
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(["triton", "gluon"]),
+    default="triton",
+    show_default=True,
+    help="What new kernels are written in: triton.language, or Gluon with explicit layouts.",
 )
 @map_option
 @click.option("--budget", default="5m", show_default=True, help="Start no new candidate after this long.")
@@ -50,6 +57,7 @@ def command(
     gpu: str | None,
     stages: str,
     precision: str | None,
+    dialect: str,
     pairs: tuple[str, ...],
     budget: str,
     output: str,
@@ -87,6 +95,7 @@ def command(
             gpu=gpu,
             stages=[name.strip() for name in stages.split(",") if name.strip()],
             precision=precision,
+            dialect=dialect,
             mapping=parameter_map(pairs),
             budget_seconds=budget_seconds,
             force=force,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 ROOTS = ("get_inputs", "get_init_inputs")
@@ -30,8 +30,11 @@ class Constant:
     end: tuple[int, int]
 
 
-def size_constants(source: str) -> dict[str, Constant]:
+def size_constants(source: str, roots: Sequence[str] = ROOTS) -> dict[str, Constant]:
     """The integer constants that get_inputs and get_init_inputs use, directly or through other names.
+
+    Args:
+        roots: other functions or names to begin from.
 
     A name bound more than once at module level is left out: which binding counts is not plain.
     """
@@ -53,7 +56,7 @@ def size_constants(source: str) -> dict[str, Constant]:
                     (value.end_lineno, value.end_col_offset),
                 )
     reached: set[str] = set()
-    pending = [name for name in ROOTS if name in uses]
+    pending = [name for name in roots if name in uses]
     while pending:
         name = pending.pop()
         if name not in reached:

@@ -188,9 +188,16 @@ def _replacements(gpu: Gpu) -> list[tuple[Any, str, Any]]:
         (FakeTensorMode, "avoid_device_init", True),
         (FakeTensor, "data_ptr", lambda tensor: addresses.data_ptr(tensor)),
         (FakeTensor, "to", _to),
+        # An assertion about values that are not there is taken to hold.
+        (torch, "_assert", _asserted),
         (FakeTensor, "cuda", _cuda),
         *((torch.cuda, name, answer) for name, answer in answers.items()),
     ]
+
+
+def _asserted(condition: Any, message: str) -> None:
+    if not isinstance(condition, FakeTensor):
+        assert condition, message
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:

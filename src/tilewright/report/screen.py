@@ -22,7 +22,7 @@ def render(summary: Summary, tried: list[Tried], folder: Path) -> RenderableType
     if summary.findings:
         parts.append(_list("What holds the given code back", summary.findings))
     parts.append(_stages(summary.stages))
-    candidates = [t for t in tried if t.parent is not None]
+    candidates = [t for t in tried if t.stage != "given"]
     if candidates:
         parts.append(_candidates(candidates))
     if summary.notes:
@@ -33,6 +33,8 @@ def render(summary: Summary, tried: list[Tried], folder: Path) -> RenderableType
 
 def headline(summary: Summary) -> str:
     """The result in one line."""
+    if summary.improved and summary.gain is None:
+        return f"A correct file for {summary.gpu}; nothing is known of how much faster it is."
     if not summary.improved or summary.gain is None:
         return f"No faster file found for {summary.gpu}; best.py is the code as given."
     gain = summary.gain
@@ -49,7 +51,7 @@ def _times(gain: Gain) -> str:
 def _facts(summary: Summary) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_row("same function", same(summary.verdict))
-    if summary.improved:
+    if summary.improved and summary.given is not None:
         grid.add_row("code as given", same(summary.given))
     grid.add_row("ran on", summary.device or "nothing")
     grid.add_row("claim rests on", f"{summary.evidence.value} evidence")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
-from tilewright.inspect.model import Inspection
+from tilewright.inspect.model import Estimate, Inspection
 from tilewright.stages.model import Stage
 
 KERNEL_KNOBS = frozenset({"tile", "num_warps", "num_stages"})
@@ -43,6 +43,8 @@ def outlook(stage: Stage, inspection: Inspection | None) -> Outlook:
     time that is spent inside kernels (Amdahl's law).
     """
     estimate = inspection.estimate if inspection else None
+    if inspection is not None and estimate is not None and "algorithm" in stage.tunes:
+        return _of_algorithm(stage, inspection, estimate)
     if inspection is None or estimate is None or not KERNEL_KNOBS & set(stage.tunes):
         return Outlook(stage.name, True, "nothing known speaks against it")
     waiting = estimate.breakdown.get("launches", 0.0)
@@ -66,6 +68,25 @@ def outlook(stage: Stage, inspection: Inspection | None) -> Outlook:
         f"{(1 - waiting) * 100:.0f} % of the estimated time is inside kernels, bound by {estimate.bound}",
         at_most,
     )
+
+
+def _of_algorithm(stage: Stage, inspection: Inspection, estimate: Estimate) -> Outlook:
+    """Another algorithm can do away with the launches and reach the floor at best."""
+    total, floor = estimate.total_us.value, inspection.floor
+    at_most = None
+    if floor is not None and floor.floor_us.value > 0:
+        at_most = Figure(total / floor.floor_us.value, "x", Evidence.ESTIMATED)
+    if estimate.bound == "launches":
+        launches = len(inspection.recording.sequence)
+        chain = floor.chain if floor else launches
+        why = (
+            f"the forward is launch-bound: {launches} launches, {chain} of them one after another, cost "
+            f"{estimate.breakdown['launches'] * total:.0f} of {total:.0f} us (estimated); fewer of them "
+            "would save that"
+        )
+    else:
+        why = f"estimated {total:.0f} us, bound by {estimate.bound}"
+    return Outlook(stage.name, True, why, at_most)
 
 
 def findings(

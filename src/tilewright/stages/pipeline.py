@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from tilewright.candidate import Candidate
+from tilewright.errors import InputError
 from tilewright.evidence import weakest
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.api import inspect, inspect_many
@@ -23,12 +24,12 @@ from tilewright.runs import RunFolder, Tried
 from tilewright.stages.diagnosis import findings, outlook
 from tilewright.stages.model import Stage
 from tilewright.stages.race import (
-    ESTIMATE_MARGIN,
     FINALISTS,
     Contender,
     Track,
     estimate_gain,
     measure_gain,
+    promising,
     race,
 )
 from tilewright.stages.summary import Gain, StageReport, Summary
@@ -42,19 +43,20 @@ class Task:
     """What `optimize` is to do.
 
     Args:
-        current: the code as given.
+        current: the code as given; None without any, to set out from the reference.
         gpu: the target.
         plugged: the GPU in this machine, None without one.
         stages: those to go through, in order.
         forced: stages the user named, run even where the diagnosis expects nothing.
-        precision: of today's matrix products, for the error budget.
+        precision: of today's matrix products, for the error budget and for what proposers may use.
         mapping: parameters of ModelNew by those of Model, where the names do not say.
         profile: Nsight Compute metrics by kernel.
         budget_seconds: after this long no new candidate is started.
+        dialect: of Triton that new kernels are written in, "triton" or "gluon".
     """
 
     problem: Problem
-    current: Candidate
+    current: Candidate | None
     gpu: Gpu
     plugged: Gpu | None
     stages: Sequence[Stage]
@@ -64,6 +66,7 @@ class Task:
     profile: Mapping[str, Mapping[str, float]]
     budget_seconds: float
     notes: tuple[str, ...] = ()
+    dialect: str = "triton"
 
 
 @dataclass
@@ -96,25 +99,29 @@ def optimize(task: Task, folder: RunFolder, say: Callable[[str], None] = lambda 
         say: called with one line of progress at a time.
 
     Raises:
-        InputError: the code as given cannot be used at all (does not import, launches nothing).
+        InputError: the code as given cannot be used at all (does not import, launches nothing), or there
+            is none and no stage found a correct file.
     """
     session = Session(task, folder, say)
     given, inspection = _take_stock(session)
-    best, verdict = Contender(task.current, inspection), given
+    start = Contender(task.current, inspection)
+    best, verdict = start, given
     reports = []
     for stage in task.stages:
         best, verdict, report = _run_stage(session, stage, best, verdict)
         reports.append(report)
-    gain = _total_gain(session, Contender(task.current, inspection), best)
-    if gain is not None and not gain.shown:
+    gain = _total_gain(session, start, best)
+    if gain is not None and not gain.shown and task.current is not None:
         session.say("the best candidate shows no difference from the code as given, which is kept")
-        best, verdict, gain = Contender(task.current, inspection), given, None
+        best, verdict, gain = start, given, None
+    if verdict is None:
+        raise _nothing_found(reports)
     evidence = [verdict.evidence] + ([gain.ratio.evidence] if gain else [])
     return Summary(
         gpu=task.gpu.name,
         device=verdict.device,
-        best=best.candidate.id,
-        improved=best.candidate.id != task.current.id,
+        best=best.id,
+        improved=best.id != start.id,
         verdict=verdict,
         given=given,
         gain=gain,
@@ -123,17 +130,31 @@ def optimize(task: Task, folder: RunFolder, say: Callable[[str], None] = lambda 
         evidence=weakest(*evidence),
         notes=task.notes,
         seconds=time.monotonic() - session.started,
+        baseline="the code as given" if task.current else "the reference",
     )
 
 
 def best_source(task: Task, folder: RunFolder, summary: Summary) -> str:
     """The text of best.py."""
-    return task.current.source if not summary.improved else folder.source_of(summary.best)
+    if task.current is not None and not summary.improved:
+        return task.current.source
+    return folder.source_of(summary.best)
 
 
-def _take_stock(session: Session) -> tuple[Verdict, Inspection | None]:
+def _nothing_found(reports: Sequence[StageReport]) -> InputError:
+    """The answer when there is no code to start from and no stage wrote any."""
+    notes = [note for report in reports for note in report.notes] or ["no stage that writes code was run"]
+    return InputError(
+        f"no correct file was found for this problem: {'; '.join(notes)}",
+        mend="give today's Triton file with --current",
+    )
+
+
+def _take_stock(session: Session) -> tuple[Verdict | None, Inspection | None]:
     """Inspect and judge the code as given."""
     task = session.task
+    if task.current is None:
+        return None, None
     known = session.folder.tried.get(task.current.id)
     if known and known.verdict:
         return known.verdict, known.inspection
@@ -156,7 +177,7 @@ def _check(session: Session, candidate: Candidate) -> Verdict:
     return check(
         task.problem,
         candidate.source,
-        path="current.py" if candidate.parent is None else f"candidates/{candidate.id}.py",
+        path="current.py" if candidate is task.current else f"candidates/{candidate.id}.py",
         precision=task.precision,
         target=task.gpu,
         mapping=task.mapping,
@@ -165,8 +186,8 @@ def _check(session: Session, candidate: Candidate) -> Verdict:
 
 
 def _run_stage(
-    session: Session, stage: Stage, best: Contender, verdict: Verdict
-) -> tuple[Contender, Verdict, StageReport]:
+    session: Session, stage: Stage, best: Contender, verdict: Verdict | None
+) -> tuple[Contender, Verdict | None, StageReport]:
     """One stage: propose, prune offline, judge, race, and finish the winner."""
     task = session.task
     prospects = outlook(stage, best.inspection)
@@ -184,6 +205,8 @@ def _run_stage(
         task.gpu,
         stage,
         {k: dict(v) for k, v in task.profile.items()},
+        task.precision,
+        task.dialect,
     )
     notes: list[str] = [] if prospects.helps else [f"run because it was asked for, although {prospects.why}"]
     finalists: list[Contender] = []
@@ -200,7 +223,7 @@ def _run_stage(
             judged_correct + len(correct),
         )
         if winners:
-            finished = proposer.finish(situation, [winner.candidate for winner in winners])
+            finished = proposer.finish(situation, [c.candidate for c in winners if c.candidate])
             notes.extend(finished.notes)
             finalists.extend(_judge_all(session, stage, _prune(session, stage, finished.candidates)))
         finalists.extend(winners)
@@ -211,19 +234,12 @@ def _run_stage(
         tried,
         runnable,
         judged_correct,
-        ranked[0].candidate.id if ranked else None,
+        ranked[0].id if ranked else None,
         tuple(notes),
     )
     if not ranked:
         return best, verdict, report
-    return ranked[0], _verdict_of(session, ranked[0].candidate), report
-
-
-def _verdict_of(session: Session, candidate: Candidate) -> Verdict:
-    verdict = session.folder.tried[candidate.id].verdict
-    if verdict is None:
-        raise AssertionError(f"candidate {candidate.id} won a race without a verdict")
-    return verdict
+    return ranked[0], session.folder.tried[ranked[0].id].verdict, report
 
 
 def _noted(report: StageReport, note: str) -> StageReport:
@@ -271,7 +287,7 @@ def _promising(session: Session, best: Contender, contenders: Sequence[Contender
     """Those worth judging: all on a GPU; without one, those whose estimate beats the best so far."""
     if session.on_gpu:
         return list(contenders)
-    ahead = [c for c in contenders if c.estimated_us < ESTIMATE_MARGIN * best.estimated_us]
+    ahead = [c for c in contenders if promising(c, best)]
     _set_aside(session, [c for c in contenders if c not in ahead], "its estimate is no better")
     return ahead
 
@@ -297,6 +313,7 @@ def _judge_all(session: Session, stage: Stage, contenders: Sequence[Contender]) 
 def _judge(session: Session, stage: Stage, contender: Contender) -> Verdict:
     """The verdict on record, else a fresh one, which goes on record."""
     candidate = contender.candidate
+    assert candidate is not None  # the reference is never judged
     known = session.folder.tried.get(candidate.id)
     if known is not None and known.verdict is not None:
         return known.verdict
@@ -310,12 +327,12 @@ def _set_aside(session: Session, contenders: Iterable[Contender], why: str) -> N
     """Log candidates that fit the target and are not judged."""
     for contender in contenders:
         candidate = contender.candidate
-        if candidate.id not in session.folder.tried:
+        if candidate is not None and candidate.id not in session.folder.tried:
             session.folder.record(candidate, Tried.of(candidate, f"not judged: {why}", contender.inspection))
 
 
 def _total_gain(session: Session, given: Contender, best: Contender) -> Gain | None:
-    if best.candidate.id == given.candidate.id:
+    if best.id == given.id:
         return None
     if session.on_gpu:
         return measure_gain(session.track, given, best)

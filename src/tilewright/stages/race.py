@@ -18,14 +18,23 @@ from tilewright.stages.summary import Gain
 
 ESTIMATE_MARGIN = 0.98  # an estimate must be 2 % better before it replaces what is there
 FINALISTS = 3
+REFERENCE = "reference"  # what stands for a candidate's id where the reference itself is timed
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A candidate and what inspection found of it."""
+    """A candidate and what inspection found of it; without a candidate the reference itself, eager."""
 
-    candidate: Candidate
+    candidate: Candidate | None
     inspection: Inspection | None
+
+    @property
+    def id(self) -> str:
+        return self.candidate.id if self.candidate else REFERENCE
+
+    @property
+    def source(self) -> str | None:
+        return self.candidate.source if self.candidate else None
 
     @property
     def estimated_us(self) -> float:
@@ -61,32 +70,36 @@ def race(
 
     On a GPU all are timed interleaved in one process, and the first few once more in another: only
     those whose second ratio's confidence interval lies above 1 are returned, so that being the
-    luckiest of many is not enough. Without a GPU the estimate decides, by a margin of 2 %.
+    luckiest of many is not enough. Without a GPU the estimate decides, by a margin of 2 %; against the
+    reference, which has none, every contender is ahead.
     """
-    rivals = list({c.candidate.id: c for c in contenders if c.candidate.id != best.candidate.id}.values())
+    rivals = list({c.id: c for c in contenders if c.id != best.id}.values())
     if not rivals:
         return []
     if track.plugged is None:
-        better = [c for c in rivals if c.estimated_us < ESTIMATE_MARGIN * best.estimated_us]
+        better = [c for c in rivals if promising(c, best)]
         return sorted(better, key=lambda contender: contender.estimated_us)
     say(f"timing {len(rivals)} candidates against the best so far")
     heat = _times(_time(track, [best, *rivals]))
-    finalists = sorted((c for c in rivals if c.candidate.id in heat), key=lambda c: heat[c.candidate.id])[
-        :FINALISTS
-    ]
+    finalists = sorted((c for c in rivals if c.id in heat), key=lambda c: heat[c.id])[:FINALISTS]
     if not finalists:
         return []
     say(f"timing the {len(finalists)} fastest again, on fresh data")
     sides = {side.label: side for side in _time(track, [best, *finalists]).sides}
-    before = sides[best.candidate.id]
+    before = sides[best.id]
     if before.problem:
         return finalists
     ahead = []
     for contender in finalists:
-        side = sides[contender.candidate.id]
+        side = sides[contender.id]
         if not side.problem and ratio_of_medians(before.cold.device_us, side.cold.device_us).low > 1.0:
             ahead.append((median(side.cold.device_us), contender))
     return [contender for _, contender in sorted(ahead, key=lambda pair: pair[0])]
+
+
+def promising(contender: Contender, best: Contender) -> bool:
+    """Whether an estimate lies far enough below the best one; against the reference always."""
+    return best.candidate is None or contender.estimated_us < ESTIMATE_MARGIN * best.estimated_us
 
 
 def measure_gain(track: Track, given: Contender, best: Contender) -> Gain | None:
@@ -127,7 +140,7 @@ def estimate_gain(given: Contender, best: Contender) -> Gain | None:
 
 
 def _time(track: Track, contenders: Sequence[Contender]) -> Timing:
-    sides = [(c.candidate.id, c.candidate.source) for c in contenders]
+    sides = [(c.id, c.source) for c in contenders]
     return time_sides(track.problem, sides, target=track.gpu, mapping=track.mapping)
 
 

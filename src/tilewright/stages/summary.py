@@ -11,7 +11,7 @@ from tilewright.stages.diagnosis import Outlook
 
 @dataclass(frozen=True)
 class Gain:
-    """How much faster the result is than the code as given.
+    """How much faster the result is than the code as given, or than the reference where none was given.
 
     Args:
         ratio: time before over time after; above 1 is faster.
@@ -62,8 +62,9 @@ class Summary:
         best: id of the candidate in best.py.
         improved: whether best.py is anything but the code as given.
         verdict: of best.py.
-        given: verdict of the code as given.
-        gain: None when best.py is the code as given.
+        given: verdict of the code as given; None where none was given.
+        gain: None when best.py is the code as given, or nothing is known of what it is set against.
+        baseline: what the gain is over: "the code as given" or "the reference".
         findings: what holds the given code back.
         evidence: the weakest kind that the claim "same and faster" rests on.
         notes: whatever a user should know: sizes cut down, contract breaches, input ignored.
@@ -75,10 +76,11 @@ class Summary:
     best: str
     improved: bool
     verdict: Verdict
-    given: Verdict
+    given: Verdict | None
     gain: Gain | None
     stages: tuple[StageReport, ...]
     findings: tuple[str, ...]
     evidence: Evidence
     notes: tuple[str, ...]
     seconds: float
+    baseline: str = "the code as given"

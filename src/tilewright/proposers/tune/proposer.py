@@ -35,6 +35,8 @@ class LaunchTuning:
         Raises:
             KernelFileError: the best candidate is not Python or holds no kernel.
         """
+        if situation.best is None:
+            return Proposals((), ("there is no code yet whose launches could be tuned",))
         source, stage, gpu = situation.best.source, situation.stage, situation.gpu
         tunables, found = find_tunables(KernelFile.parse(source, Path("current.py")), situation.inspection)
         notes = list(found)

@@ -222,11 +222,11 @@ class _File:
             wanted.update(step.emitted.arguments if isinstance(step, Launch) else step_reads(step))
         wanted |= set(names_in(self.network.outputs))
         found: list[str] = []
-        for step in self.prepared:
-            if isinstance(step, Call):
-                found += [self.value(name) for name in binds(step) if name in wanted]
+        for made in self.prepared:
+            if isinstance(made, Call):
+                found += [self.value(name) for name in binds(made) if name in wanted]
             else:
-                found.append(self._packed_name(step[0], step[1].name))
+                found.append(self._packed_name(made[0], made[1].name))
         return found
 
     def _forward(self) -> str:

@@ -1,0 +1,166 @@
+"""Which kernels run the loops of a network: the choice among plans, by the time they are expected to take."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tilewright.gpu.model import Gpu
+from tilewright.proposers.recurrence.emitted import Emitted
+from tilewright.proposers.recurrence.ir import Declined, Group, Network
+from tilewright.proposers.recurrence.wavefront import depth_of, fuse_layers, side_by_side, wavefronts
+
+PLANS = ("stationary", "spread")
+EMITTERS = {
+    ("stationary", "triton"): "emit_stationary",
+    ("stationary", "gluon"): "emit_gluon",
+    ("spread", "triton"): "emit_spread",
+    ("spread", "gluon"): "emit_spread",
+}
+STEP_US = {
+    ("stationary", "triton"): 0.81,
+    ("stationary", "gluon"): 0.50,
+    ("spread", "triton"): 2.4,
+    ("spread", "gluon"): 2.4,
+}
+"""Microseconds of one step, measured on an H100: 256 steps of tanh(pre + W·h), H=256, 8 rows, one program;
+and a layer of an LSTM, H=256, spread over 16 CTAs. They rank plans and are no promise."""
+LAUNCH_US = 25.0  # from one launch to the next in eager mode, as inspect.estimate has it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Kernels for every loop of a network.
+
+    Args:
+        network: the network as the plan needs it: with products between layers moved into the loops or not.
+        groups: every loop is in one of them.
+        kinds: of each group, "stationary" or "spread".
+        expected_us: of the loops, microseconds, from STEP_US.
+    """
+
+    network: Network
+    groups: tuple[tuple[Group, Emitted], ...]
+    kinds: tuple[str, ...]
+    expected_us: float
+
+    @property
+    def described(self) -> str:
+        """ "6 loops in one kernel, spread"."""
+        parts = []
+        for (group, _), kind in zip(self.groups, self.kinds, strict=True):
+            count, depth = len(group.members), depth_of(group)
+            what = "1 loop" if count == 1 else f"{count} loops"
+            how = " as a wavefront" if depth == count > 1 else " side by side" if depth == 1 < count else ""
+            parts.append(f"{what}{how} in one kernel, weights {kind}")
+        counted = {part: parts.count(part) for part in parts}
+        return "; ".join(part if n == 1 else f"{n} times {part}" for part, n in counted.items())
+
+
+def plans(
+    network: Network, gpu: Gpu, precision: str, dialect: str = "triton", forced: str | None = None
+) -> tuple[list[Plan], list[str]]:
+    """Every plan that fits the target, the one expected to be fastest first, and why others do not.
+
+    Args:
+        precision: of the operands of matrix products.
+        dialect: "triton" or "gluon".
+        forced: one of PLANS: take no other.
+
+    Raises:
+        Declined: the network has no loop.
+    """
+    if not network.recurrences:
+        raise Declined("forward has no loop that carries a state from step to step")
+    kinds = (forced,) if forced else PLANS
+    found: dict[tuple[tuple[str, ...], ...], Plan] = {}
+    declined: dict[str, None] = {}
+    for arranged, groups in _arrangements(network):
+        for first in kinds:
+            order = (first, *(kind for kind in kinds if kind != first))
+            chosen = [_emit(arranged, group, i, len(groups), order, gpu, precision, dialect, declined)
+                      for i, group in enumerate(groups)]  # fmt: skip
+            taken = [entry for entry in chosen if entry is not None]
+            if len(taken) < len(chosen):
+                continue
+            plan = Plan(
+                arranged,
+                tuple((group, emitted) for group, (_, emitted) in zip(groups, taken, strict=True)),
+                tuple(kind for kind, _ in taken),
+                sum(
+                    _expected_us(group, kind, dialect) for group, (kind, _) in zip(groups, taken, strict=True)
+                ),
+            )
+            key = tuple(
+                (kind, *(m.name for m in g.members)) for g, kind in zip(groups, plan.kinds, strict=True)
+            )
+            found.setdefault(key, plan)
+    return sorted(found.values(), key=lambda plan: plan.expected_us), list(declined)
+
+
+def plan(
+    network: Network, gpu: Gpu, precision: str, dialect: str = "triton", forced: str | None = None
+) -> Plan:
+    """The plan expected to be fastest.
+
+    Raises:
+        Declined: none fits, with every reason.
+    """
+    found, reasons = plans(network, gpu, precision, dialect, forced)
+    if not found:
+        raise Declined("; ".join(reasons))
+    return found[0]
+
+
+def _arrangements(network: Network) -> Iterator[tuple[Network, tuple[Group, ...]]]:
+    """Ways to join loops: layers as a wavefront, independent ones side by side, each on its own."""
+    fused = fuse_layers(network)
+    fronts = wavefronts(fused)
+    alone = tuple(Group((recurrence,)) for recurrence in network.recurrences)
+    seen: set[tuple[tuple[str, ...], ...]] = set()
+    for arranged, groups, together in (
+        (fused, fronts, True),
+        (fused, fronts, False),
+        (network, alone, True),
+        (network, alone, False),
+    ):
+        try:
+            groups = side_by_side(arranged, groups) if together else groups
+        except Declined:  # joined so, they could not run one after another; another arrangement can
+            continue
+        key = tuple(tuple(member.name for member in group.members) for group in groups)
+        if key not in seen:
+            seen.add(key)
+            yield arranged, groups
+
+
+def _emit(
+    network: Network,
+    group: Group,
+    index: int,
+    count: int,
+    kinds: Sequence[str],
+    gpu: Gpu,
+    precision: str,
+    dialect: str,
+    declined: dict[str, None],
+) -> tuple[str, Emitted] | None:
+    """The first kind of kernel that takes a group; None with the reasons added to `declined`."""
+    name = "recurrence" if count == 1 else f"recurrence_{index}"
+    for kind in kinds:
+        try:
+            module = importlib.import_module(f"tilewright.proposers.recurrence.{EMITTERS[kind, dialect]}")
+            return kind, module.emit(group, network.types, gpu, precision, name)
+        except ImportError as error:
+            declined[f"{kind} weights: not available: {error}"] = None
+        except Declined as reason:
+            members = ", ".join(member.name for member in group.members)
+            declined[f"{kind} weights for {members}: {reason}"] = None
+    return None
+
+
+def _expected_us(group: Group, kind: str, dialect: str) -> float:
+    steps = max(member.steps for member in group.members) + depth_of(group) - 1
+    return math.fsum([LAUNCH_US, steps * STEP_US[kind, dialect]])

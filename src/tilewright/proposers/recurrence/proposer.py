@@ -1,0 +1,83 @@
+"""The recurrence compiler as a proposer of the `algorithm` stage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tilewright.candidate import Candidate
+from tilewright.proposers.base import Proposals, Situation
+from tilewright.proposers.recurrence.ir import Declined, Network
+
+MOST_CANDIDATES = 4
+
+
+class RecurrenceCompiler:
+    """Derives, from the reference itself, a file that runs its time loops in persistent kernels.
+
+    Args:
+        forced: take this plan only, "stationary" or "spread"; None for whatever fits.
+    """
+
+    name = "recurrence compiler"
+    stages = frozenset({"algorithm"})
+
+    def __init__(self, forced: str | None = None) -> None:
+        self.forced = forced
+
+    def propose(self, situation: Situation) -> Proposals:
+        """One candidate for each plan that fits the target, the one expected to be fastest first.
+
+        Raises:
+            ProblemError: the reference does not run.
+        """
+        # These load torch, which a run without this stage does without.
+        from tilewright.proposers.recurrence.emit_module import module
+        from tilewright.proposers.recurrence.plan import plans
+        from tilewright.proposers.recurrence.sizes import free_sizes
+        from tilewright.proposers.recurrence.work import network_of
+
+        problem, gpu, precision = situation.problem, situation.gpu, situation.precision
+        notes: list[str] = []
+        candidates: dict[str, Candidate] = {}
+        try:
+            network = network_of(problem)
+            found, reasons = plans(network, gpu, precision, situation.dialect, self.forced)
+            notes += reasons
+            sizes = free_sizes(problem, network, network_of)
+            for plan in found[:MOST_CANDIDATES]:
+                facts = (*loops(network), f"Plan for {gpu.name}: {plan.described}.")
+                text = module(plan.network, problem, plan.groups, gpu, precision, facts, sizes)
+                why = f"{' '.join(loops(network))} {plan.described}"
+                candidate = Candidate(
+                    text,
+                    situation.stage.name,
+                    self.name,
+                    why,
+                    situation.best.id if situation.best else None,
+                    {"plan": plan.described, "dialect": situation.dialect, "precision": precision},
+                )
+                candidates.setdefault(candidate.id, candidate)
+        except Declined as declined:
+            at = f" ({problem.path}:{declined.line})" if declined.line else ""
+            notes.append(f"{self.name} declined: {declined.reason}{at}")
+        if not candidates and not any("declined" in note for note in notes):
+            notes.append(f"{self.name} declined: no plan fits {gpu.name}")
+        return Proposals(tuple(candidates.values()), tuple(dict.fromkeys(notes)))
+
+    def finish(self, situation: Situation, winners: Sequence[Candidate]) -> Proposals:
+        """Nothing to add: each candidate is a whole plan."""
+        return Proposals(())
+
+
+def loops(network: Network) -> tuple[str, ...]:
+    """A sentence for each kind of loop: "6 loops of 512 steps over 10 rows, carrying [256] and [256], …"."""
+    kinds: Counter[str] = Counter()
+    for recurrence in network.recurrences:
+        states = " and ".join(f"[{state.width}]" for state in recurrence.states)
+        products = len(recurrence.products)
+        kinds[
+            f"of {recurrence.steps} steps over {recurrence.batch} rows, carrying {states}, with "
+            f"{products} matrix product{'s' * (products != 1)} a step"
+        ] += 1
+    return tuple(f"{n} loop{'s' * (n != 1)} {kind}." for kind, n in kinds.items())

@@ -1,0 +1,127 @@
+"""The inline assembly that Triton's interpreter is given a meaning for; any other stays uninterpretable.
+
+`tl.inline_asm_elementwise` applies PTX to each element. It has no layout of its own and takes that of its
+operands, so loads and stores written this way stay in the layout of a matrix product's accumulator.
+Addresses are int64 (triton 3.6 does not mix pointers with floats); an operand named `like` is not read:
+it lends its layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_TANH = """{
+.reg .f32 e;
+mul.f32 e, $1, 0f4038AA3B;
+ex2.approx.ftz.f32 e, e;
+add.f32 e, e, 0f3F800000;
+rcp.approx.ftz.f32 e, e;
+fma.rn.f32 $0, e, 0fC0000000, 0f3F800000;
+}"""
+_SIGMOID = """{
+.reg .f32 e;
+mul.f32 e, $1, 0fBFB8AA3B;
+ex2.approx.ftz.f32 e, e;
+add.f32 e, e, 0f3F800000;
+rcp.approx.ftz.f32 $0, e;
+}"""
+_STORE_IF = """{
+.reg .pred p;
+setp.ne.s32 p, $3, 0;
+@p st.global.f32 [$1], $2;
+mov.b32 $0, 0;
+}"""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of inline assembly.
+
+    Args:
+        asm, constraints: as `tl.inline_asm_elementwise` takes them, with pack=1.
+        pure: whether it may be moved or dropped by the compiler.
+        meaning: the same on numpy arrays of the operands and the numpy dtype of the result.
+    """
+
+    asm: str
+    constraints: str
+    pure: bool
+    meaning: Callable[[Sequence[Any], Any], Any]
+
+
+def _load(operands: Sequence[Any], dtype: Any) -> Any:
+    import numpy as np
+    from triton._C.libtriton import interpreter
+
+    address = np.ascontiguousarray(operands[0]).astype(np.uint64)
+    return interpreter.load(address, np.ones(address.shape, bool), np.zeros(address.shape, dtype), dtype)
+
+
+def _store(operands: Sequence[Any], dtype: Any) -> Any:
+    import numpy as np
+    from triton._C.libtriton import interpreter
+
+    address = np.ascontiguousarray(operands[0]).astype(np.uint64)
+    mask = operands[2] != 0 if len(operands) == 3 else np.ones(address.shape, bool)
+    interpreter.store(address, np.ascontiguousarray(operands[1]), np.ascontiguousarray(mask))
+    return np.zeros(address.shape, dtype)
+
+
+def _tanh(operands: Sequence[Any], dtype: Any) -> Any:
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        e = np.exp2(operands[0] * np.float32(2.885390081777927))
+        return (1 - 2 / (1 + e)).astype(dtype)
+
+
+def _sigmoid(operands: Sequence[Any], dtype: Any) -> Any:
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return (1 / (1 + np.exp2(operands[0] * np.float32(-1.4426950408889634)))).astype(dtype)
+
+
+FORMS = {
+    "load": Form("ld.global.f32 $0, [$1];", "=f,l,f", False, _load),
+    "load_weight": Form("ld.global.nc.b16 $0, [$1];", "=h,l,h", True, _load),
+    "store": Form("st.global.f32 [$1], $2; mov.b32 $0, 0;", "=r,l,f", False, _store),
+    "store_if": Form(_STORE_IF, "=r,l,f,r", False, _store),
+    "tanh": Form(_TANH, "=f,f", True, _tanh),
+    "sigmoid": Form(_SIGMOID, "=f,f", True, _sigmoid),
+}
+
+
+class _Results:
+    """What the builder's call returns: its results by number."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    def get_result(self, index: int) -> Any:
+        assert index == 0
+        return self._handle
+
+
+def enable() -> None:
+    """Let the interpreter run the forms above; other assembly raises NotImplementedError as before."""
+    import numpy as np
+    from triton.runtime import interpreter
+
+    original = interpreter.InterpreterBuilder.create_inline_asm
+    known = {(form.asm, form.constraints): form.meaning for form in FORMS.values()}
+
+    def create(
+        builder: Any, asm: str, constraints: str, values: Any, types: Any, pure: bool, pack: int
+    ) -> Any:
+        meaning = known.get((asm, constraints))
+        if meaning is None or pack != 1 or len(types) != 1:
+            return original(builder, asm, constraints, values, types, pure, pack)
+        scalar = types[0].scalar
+        data = meaning([value.data for value in values], interpreter._get_np_dtype(scalar))
+        shape = np.broadcast_shapes(*(value.data.shape for value in values))
+        return _Results(interpreter.TensorHandle(np.broadcast_to(data, shape), scalar))
+
+    interpreter.InterpreterBuilder.create_inline_asm = create

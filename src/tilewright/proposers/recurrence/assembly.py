@@ -1,0 +1,66 @@
+"""The inline-assembly helpers of the kernels that keep every value in the accumulator's layout.
+
+Their text is `judge.assembly.FORMS`, which also says what each means under Triton's interpreter.
+"""
+
+from __future__ import annotations
+
+from tilewright.judge.assembly import FORMS
+
+
+def _helper(name: str, form: str, parameters: str, doc: str, dtype: str) -> str:
+    asm = FORMS[form].asm
+    quoted = f'"""{asm}"""' if "\n" in asm else f'"{asm}"'
+    return f'''@triton.jit
+def {name}({parameters}):
+    """{doc}"""
+    return tl.inline_asm_elementwise(
+        {quoted},
+        "{FORMS[form].constraints}",
+        [{parameters}],
+        dtype={dtype},
+        is_pure={FORMS[form].pure},
+        pack=1,
+    )
+'''
+
+
+HELPERS = {
+    "load_like": _helper(
+        "load_like", "load", "address, like", "float32 at each address, in the layout of like.", "tl.float32"
+    ),
+    "load_half_like": _helper(
+        "load_half_like",
+        "load_weight",
+        "address, like",
+        "float16 at each address, in the layout of like; read once, before the loop.",
+        "tl.float16",
+    ),
+    "load_bfloat16_like": _helper(
+        "load_bfloat16_like",
+        "load_weight",
+        "address, like",
+        "bfloat16 at each address, in the layout of like; read once, before the loop.",
+        "tl.bfloat16",
+    ),
+    "store_like": _helper(
+        "store_like", "store", "address, value", "Stores value in the layout it has.", "tl.int32"
+    ),
+    "store_like_if": _helper(
+        "store_like_if",
+        "store_if",
+        "address, value, wanted",
+        "Stores value where wanted is not 0, in the layout it has.",
+        "tl.int32",
+    ),
+    "quick_tanh": _helper(
+        "quick_tanh",
+        "tanh",
+        "x",
+        "1 - 2 / (1 + exp(2x)), within 2e-7 of tanh; exact -1 and 1 at the ends.",
+        "tl.float32",
+    ),
+    "quick_sigmoid": _helper(
+        "quick_sigmoid", "sigmoid", "x", "1 / (1 + exp(-x)); exact 0 and 1 at the ends.", "tl.float32"
+    ),
+}

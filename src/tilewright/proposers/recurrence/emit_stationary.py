@@ -1,0 +1,87 @@
+"""The whole recurrence in one program per batch tile, its weights stationary in registers (Triton).
+
+A value [B, W] of a step is held transposed, as [warps, R, 8]: row r of warp w is column w * R + r of the
+value, the last axis the rows of the batch tile. A product is one batched tl.dot, a warp a batch entry:
+[warps, R, K] @ [warps, K, 8] with the left value broadcast over warps. Batched dots become mma.sync on
+every target, whose smallest tile (16×8×16) wastes nothing at 8 rows of batch, where wgmma reads 64 rows
+of weight for each 8 columns.
+
+Every value keeps the layout of that product's accumulator. What has no layout of its own is given it by
+a `like` operand: loads of streams, states, biases, and of the weight itself, whose `like` is a product of
+zeros. A weight loaded so is already the left operand of mma.sync and stays in registers; the one
+exchange of a step is that of the left value through shared memory.
+"""
+
+from __future__ import annotations
+
+from tilewright.gpu.model import Gpu
+from tilewright.proposers.recurrence import ir
+from tilewright.proposers.recurrence.emitted import Emitted, Packed
+from tilewright.proposers.recurrence.stationary_kernel import Kernel
+from tilewright.proposers.recurrence.stationary_plan import TILE, Block, Plan, plan
+
+
+def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str, name: str) -> Emitted:
+    """One kernel per member, launched side by side in one grid.
+
+    Raises:
+        ir.Declined: the weights do not fit the registers of an SM, a member reads another's result,
+            or a step mixes columns other than by a product.
+    """
+    if len(group.members) != 1:
+        raise ir.Declined("one program per batch tile runs one recurrence", group.members[0].line)
+    member = group.members[0]
+    planned = plan(group, gpu, precision)
+    kernel = Kernel(member, planned.blocks[0], planned, f"{name}_kernel")
+    source = kernel.source()
+    packed = tuple(
+        Packed(argument, (block.product.weight,), _packing(block, planned))
+        for argument, block in kernel.packed
+    )
+    given = [state.initial for state in member.states]
+    given += [operand.value for operand in member.operands] + [stream.value for stream in member.streams]
+    arguments = tuple(dict.fromkeys(given)) + tuple(one.name for one in packed)
+    programs = -(-member.batch // TILE)
+    lines = [f"def {name}({', '.join(arguments)}):"]
+    lines.append(f'    """{member.steps} steps in {programs} program(s) of {planned.warps} warps."""')
+    widths = {item.name: item.width for item in (*member.states, *member.body)}
+    for result in member.results:
+        shape = (member.batch, widths[result.source])
+        shape = (member.steps, *shape) if result.every_step else shape
+        lines.append(f"    {result.name} = torch.empty({shape}, device={given[0]}.device)")
+    lines.append(f"    {kernel.name}[({programs},)](")
+    lines += [f"        {argument}," for argument in kernel.arguments]
+    lines += [f"        num_warps={planned.warps},", "        num_stages=1,", "    )"]
+    lines.append(f"    return ({', '.join(result.name for result in member.results)},)")
+    return Emitted(
+        kernels=source,
+        wrapper="\n".join(lines) + "\n",
+        function=name,
+        arguments=arguments,
+        results=tuple(result.name for result in member.results),
+        helpers=tuple(sorted(kernel.helpers)),
+        notes=(
+            f"{programs} program(s) of {planned.warps} warps, {TILE} rows of batch each, "
+            "weights stationary in registers",
+            f"registers a thread: {planned.weight_registers} for weights, "
+            f"about {planned.value_registers} for the values of a step",
+        ),
+        packed=packed,
+    )
+
+
+def _packing(block: Block, planned: Plan) -> str:
+    """The block's rows, padded to the plan's tiles, in the operands' format: [rows, K] or [parts, rows, K]."""
+    rows = planned.warps * planned.rows(block.width)
+    inner = planned.warps * planned.rows(block.product.inner)
+    rest = block.product.weight
+    if block.width < block.product.width:
+        rest = f"{rest}[{block.first}:{block.first + block.width}]"
+    if (rows, inner) != (block.width, block.product.inner):
+        pads = (0, inner - block.product.inner, 0, rows - block.width)
+        rest = f"torch.nn.functional.pad({rest}, {pads})"
+    parts = []
+    for _ in range(block.format.parts):
+        parts.append(f"({rest}).to(torch.{block.format.dtype})")
+        rest = f"({rest} - {parts[-1]}.float())"
+    return parts[0] + ".contiguous()" if len(parts) == 1 else f"torch.stack([{', '.join(parts)}])"

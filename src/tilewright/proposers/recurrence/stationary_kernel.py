@@ -1,0 +1,352 @@
+"""The text of one member's kernel: see `emit_stationary` for how values are held."""
+
+from __future__ import annotations
+
+import re
+
+from tilewright.proposers.recurrence import ir
+from tilewright.proposers.recurrence.ops import OPS
+from tilewright.proposers.recurrence.stationary_plan import TILE, Block, Plan
+
+_QUICK = {"tanh": "quick_tanh", "sigmoid": "quick_sigmoid"}
+
+
+class Kernel:
+    """Writes one kernel.
+
+    Attributes:
+        parameters: pointers and strides, in the order the kernel takes them.
+        arguments: what the wrapper passes for each.
+        packed: (wrapper argument, block) of each weight.
+        helpers: that the text calls.
+    """
+
+    def __init__(self, member: ir.Recurrence, blocks: tuple[Block, ...], plan: Plan, name: str) -> None:
+        self.member = member
+        self.blocks = blocks
+        self.plan = plan
+        self.name = name
+        self.parameters: list[str] = []
+        self.arguments: list[str] = []
+        self.packed: list[tuple[str, Block]] = []
+        self.helpers: set[str] = set()
+        self._text: dict[str, str] = {}  # of a value: a variable, or a constant
+        self._width = {item.name: item.width for item in (*member.states, *member.streams, *member.body)}
+        self._blocks = {(block.product.name, block.first, block.width): block for block in blocks}
+        self._made: set[str] = set()
+        self._given: set[tuple[str, str]] = set()
+        self._streams: list[tuple[str, str, str]] = []
+        self._lines: list[str] = []
+        self._depth = 1
+
+    def source(self) -> str:
+        """The kernel, decorated."""
+        steps = self.member.steps
+        self._axes()
+        if self.member.batch % TILE:
+            self._add(f"read = {self._tl}.minimum(column, {self.member.batch - 1})  # beyond the batch, its last row")
+        self._values_before()
+        for number, block in enumerate(self.blocks):
+            self._weight(number, block)
+        self._loop()
+        self._last_step()
+        head = f"@triton.jit\ndef {self.name}({', '.join(self.parameters)}):\n"
+        doc = f'    """{steps} steps of {TILE} rows of batch a program; the weights stay in registers."""\n'
+        return head + doc + "\n".join(self._lines) + "\n"
+
+    def _loop(self) -> None:
+        self._add(f"for step in range({self.member.steps}):")
+        self._depth = 2
+        self._step("tl.cast(step, tl.int64)")
+        self._depth = 1
+
+    def _step(self, number: str) -> None:
+        """One step; `number` counts from 0, as int64."""
+        last = self.member.steps - 1
+        self._given.clear()
+        if self.member.reverse:
+            self._add(f"now = {last} - {number}")
+            self._add(f"ahead = {self._tl}.maximum(now - 1, 0)")
+        else:
+            self._add(f"now = {number}")
+            self._add(f"ahead = {self._tl}.minimum(now + 1, {last})")
+        for variable, at, stride in self._streams:
+            place = f"{at} + ahead * {self._bytes(stride)}"
+            self._add(f"{variable}_next = {self._loaded(place, variable)}")
+        for item in self.member.body:
+            if isinstance(item, ir.Product):
+                self._product(item)
+            else:
+                self._node(item)
+        self._every_step()
+        moves = [(self._text[state], self._text[source]) for state, source in self.member.following]
+        moves += [(variable, f"{variable}_next") for variable, _, _ in self._streams]
+        moves = [(to, source) for to, source in moves if to != source]
+        if moves:
+            self._add(", ".join(to for to, _ in moves) + " = " + ", ".join(source for _, source in moves))
+
+    # Layout
+
+    _tl = "tl"
+
+    def _axes(self) -> None:
+        self._add(f"warp = tl.arange(0, {self.plan.warps})[:, None, None]")
+        self._add(f"column = tl.program_id(0) * {TILE} + tl.arange(0, {TILE})[None, None, :]")
+
+    def _bytes(self, elements: str) -> str:
+        """A distance in what addresses are counted in."""
+        return f"(4 * {elements})"
+
+    def _add(self, line: str) -> None:
+        self._lines.append("    " * self._depth + line)
+
+    def _once(self, name: str, expression: str) -> str:
+        """A variable of the prologue, written when it is first needed."""
+        if name not in self._made:
+            self._made.add(name)
+            self._add(f"{name} = {expression}")
+        return name
+
+    def _rows(self, width: int) -> str:
+        """Column of the value that each row holds; beyond its width the last one."""
+        held = self._every_row(width)
+        if self._full(width):
+            return held
+        return self._once(f"{held}_of_{width}", f"{self._tl}.minimum({held}, {width - 1})")
+
+    def _every_row(self, width: int) -> str:
+        rows = self.plan.rows(width)
+        return self._once(f"row{rows}", self._row_numbers(rows))
+
+    def _row_numbers(self, rows: int) -> str:
+        return f"warp * {rows} + tl.arange(0, {rows})[None, :, None]"
+
+    def _full(self, width: int) -> bool:
+        return self.plan.rows(width) * self.plan.warps == width
+
+    def _like(self, width: int, inner: int = TILE) -> str:
+        """A product of zeros: nothing but the layout of an accumulator."""
+        warps, rows = self.plan.warps, self.plan.rows(width)
+        dtype = "float32" if inner == TILE else "float16"
+        return self._once(
+            f"like{rows}_{inner}",
+            f"tl.dot(tl.zeros(({warps}, {rows}, 16), tl.float16), "
+            f"tl.zeros(({warps}, 16, {inner}), tl.float16), out_dtype=tl.{dtype})",
+        )
+
+    def _use(self, helper: str, *arguments: str) -> str:
+        self.helpers.add(helper)
+        return f"{helper}({', '.join(arguments)})"
+
+    def _read(self) -> str:
+        return "read" if self.member.batch % TILE else "column"
+
+    def _parameter(self, name: str, argument: str, *, constant: bool = False) -> str:
+        self.parameters.append(f"{name}: tl.constexpr" if constant else name)
+        self.arguments.append(argument)
+        return name
+
+    def _pointer(self, name: str, value: str, *axes: str) -> None:
+        """A pointer and its strides, `axes` naming the dimensions ("t", "b", "w") of the tensor."""
+        self._parameter(name, value)
+        for number, axis in enumerate(axes):
+            self._parameter(f"{name}_{axis}", f"{value}.stride({number})", constant=True)
+
+    # Before the loop
+
+    def _address(self, name: str, width: int, first: int, *, batch: bool) -> str:
+        """Addresses of columns first … first + width of a [B, W] or [W] tensor."""
+        offset = f"({self._rows(width)} + {first}) * {name}_w" if first else f"{self._rows(width)} * {name}_w"
+        if batch:
+            offset += f" + {self._read()} * {name}_b"
+        return f"{name}.to(tl.int64) + 4 * ({offset}).to(tl.int64)"
+
+    def _loaded(self, address: str, like: str) -> str:
+        return self._use("load_like", address, like)
+
+    def _values_before(self) -> None:
+        member = self.member
+        for state in member.states:
+            name = f"{_plain(state.name)}_start"
+            self._pointer(name, _plain(state.initial), "b", "w")
+            address = self._address(name, state.width, 0, batch=True)
+            self._bring(state.name, address, state.width)
+        for operand in member.operands:
+            name = f"{_plain(operand.name)}_given"
+            if not operand.shape:
+                self._parameter(name, _plain(operand.value))
+                self._text[operand.name] = _plain(operand.name)
+                self._add(f"{_plain(operand.name)} = tl.load({name})")
+                continue
+            self._pointer(name, _plain(operand.value), *("b", "w")[-len(operand.shape) :])
+            for key, first, width in self._pieces(operand.name, operand.shape[-1]):
+                self._bring(key, self._address(name, width, first, batch=len(operand.shape) == 2), width)
+        start = member.steps - 1 if member.reverse else 0
+        for stream in member.streams:
+            name = f"{_plain(stream.name)}_all"
+            self._pointer(name, _plain(stream.value), "t", "b", "w")
+            for key, first, width in self._pieces(stream.name, stream.width):
+                at = f"{_plain(key)}_at"
+                self._add(f"{at} = {self._address(name, width, first, batch=True)}")
+                self._bring(key, f"{at} + {start} * {self._bytes(f'{name}_t')}" if start else at, width)
+                self._streams.append((self._text[key], at, f"{name}_t"))
+
+    def _bring(self, value: str, address: str, width: int) -> None:
+        """Load a value in the accumulator's layout; of width 1, the same in every row."""
+        self._text[value] = _plain(value)
+        self._add(f"{_plain(value)} = {self._loaded(address, self._like(width))}")
+
+    def _pieces(self, name: str, width: int) -> list[tuple[str, int, int]]:
+        """(value, first column, width) of what is read of a stream or an operand."""
+        readers = [n for n in self.member.nodes if ir.Name(name) in n.args]
+        cuts = [n for n in readers if n.op == "slice"]
+        found = [(n.name, int(n.args[1]), int(n.args[2])) for n in cuts]  # type: ignore[arg-type]
+        products = any(product.left == name for product in self.member.products)
+        if products or len(cuts) < len(readers) or not readers:
+            found.append((name, 0, width))
+        return found
+
+    def _weight(self, number: int, block: Block) -> None:
+        name = f"{_plain(block.product.name)}_weight{block.first or ''}"
+        argument = f"{self.name}_weight{number}"
+        self.packed.append((argument, block))
+        self._parameter(f"{name}_packed", argument)
+        inner = self.plan.warps * self.plan.rows(block.product.inner)
+        every = self._every_row(block.width)
+        like = self._like(block.width, inner)
+        at = f"{name}_at"
+        self._add(f"{at} = {name}_packed.to(tl.int64) + 2 * ({every} * {inner} + ")
+        self._lines[-1] += f"tl.arange(0, {inner})[None, None, :]).to(tl.int64)"
+        helper = "load_half_like" if block.format.dtype == "float16" else "load_bfloat16_like"
+        size = 2 * self.plan.warps * self.plan.rows(block.width) * inner
+        for part in range(block.format.parts):
+            place = f"{at} + {part * size}" if part else at
+            self._add(f"{name}_{part} = {self._use(helper, place, like)}")
+
+    # In the loop
+
+    def _product(self, product: ir.Product) -> None:
+        for block in (b for b in self.blocks if b.product == product):
+            name = f"{_plain(product.name)}_weight{block.first or ''}"
+            parts = self._shared(product, block)
+            whole = block.width == product.width
+            result = _plain(product.name) + ("" if whole else f"_{block.first}_{block.width}")
+            terms = [f"{name}_{weight}, {parts[value]}" for weight, value in block.format.terms]
+            self._add(f"{result} = tl.dot({terms[0]})")
+            for term in terms[1:]:
+                self._add(f"{result} = tl.dot({term}, acc={result})")
+            self._text[f"{product.name}[{block.first}:{block.width}]"] = result
+            if whole:
+                self._text[product.name] = result
+
+    def _shared(self, product: ir.Product, block: Block) -> list[str]:
+        """The left value as the right operand of the dots: [warps, K, 8], one for each part."""
+        warps, rows = self.plan.warps, self.plan.rows(product.inner)
+        dtype = block.format.dtype
+        left, stem = self._text[product.left], f"{_plain(product.left)}_{dtype}"
+        names = [f"{stem}_{part}" for part in range(block.format.parts)]
+        if (product.left, dtype) in self._given:
+            return names
+        self._given.add((product.left, dtype))
+        if not self._full(product.inner):
+            self._add(f"{stem} = tl.where({self._every_row(product.inner)} < {product.inner}, {left}, 0.0)")
+            left = stem
+        for part, name in enumerate(names):
+            self._add(f"{name} = ({left}).to(tl.{dtype})")
+            if part + 1 < len(names):
+                self._add(f"{stem}_rest{part} = {left} - {name}.to(tl.float32)")
+                left = f"{stem}_rest{part}"
+        for name in names:
+            flat = f"tl.reshape({name}, ({warps * rows}, {TILE}))"
+            self._add(f"{name} = tl.broadcast_to({flat}[None, :, :], ({warps}, {warps * rows}, {TILE}))")
+        return names
+
+    def _node(self, node: ir.Node) -> None:
+        name = _plain(node.name)
+        if node.op == "slice":
+            self._slice(node)
+            return
+        if node.op in ("row_mean", "row_var"):
+            self._reduction(node, name)
+            return
+        operation = OPS.get(node.op)
+        if operation is None:
+            raise ir.Declined(f"{node.op} has no meaning in a step", self.member.line)
+        arguments = [self._argument(argument) for argument in node.args]
+        if node.op in _QUICK:
+            expression = self._use(_QUICK[node.op], *arguments)
+        else:
+            expression = operation.triton.format(*(f"({a})" if not a.isidentifier() else a for a in arguments))
+        self._text[node.name] = name
+        self._add(f"{name} = {expression}")
+
+    def _argument(self, argument: object) -> str:
+        if isinstance(argument, ir.Name):
+            return self._text[argument.name]
+        return repr(float(argument)) if isinstance(argument, int) else repr(argument)
+
+    def _slice(self, node: ir.Node) -> None:
+        source, first, width = node.args
+        assert isinstance(source, ir.Name)
+        if node.name in self._text:  # read so from memory
+            return
+        block = self._text.get(f"{source.name}[{first}:{width}]")
+        if block is None and (first, width) == (0, self._width[source.name]):
+            block = self._text[source.name]
+        if block is None:
+            raise ir.Declined(f"columns of {source.name} are moved to other columns", self.member.line)
+        self._text[node.name] = block
+
+    def _reduction(self, node: ir.Node, name: str) -> None:
+        source = node.args[0]
+        assert isinstance(source, ir.Name)
+        width, value = self._width[source.name], self._text[source.name]
+
+        def mean(text: str) -> str:
+            if not self._full(width):
+                text = f"tl.where({self._every_row(width)} < {width}, {text}, 0.0)"
+            return f"tl.sum(tl.sum({text}, 1, keep_dims=True), 0, keep_dims=True) / {width}"
+
+        self._add(f"{name} = {mean(value)}")
+        if node.op == "row_var":
+            self._add(f"{name}_off = {value} - {name}")
+            self._add(f"{name} = {mean(f'{name}_off * {name}_off')}")
+        self._text[node.name] = name
+
+    # What leaves the loop
+
+    def _every_step(self) -> None:
+        following = dict(self.member.following)
+        states = {state.name for state in self.member.states}
+        for result in self.member.results:
+            is_state = result.source in states
+            if result.every_step or not is_state:
+                source = following[result.source] if is_state else result.source
+                self._store(result, self._text[source])
+
+    def _last_step(self) -> None:
+        states = {state.name for state in self.member.states}
+        for result in self.member.results:
+            if not result.every_step and result.source in states:
+                self._store(result, self._text[result.source])
+
+    def _store(self, result: ir.Result, value: str) -> None:
+        width, batch = self._width[result.source], self.member.batch
+        name = f"{_plain(result.name)}_out"
+        self._parameter(name, _plain(result.name))
+        every = self._every_row(width)
+        address = f"{name}.to(tl.int64) + 4 * (column * {width} + {every})"
+        if result.every_step:
+            address += f" + now * {4 * batch * width}"
+        conditions = [] if self._full(width) else [f"({every} < {width})"]
+        conditions += [] if batch % TILE == 0 else [f"(column < {batch})"]
+        if conditions:
+            wanted = f"({' & '.join(conditions)}).to(tl.int32)"
+            self._add(self._use("store_like_if", address, value, wanted))
+        else:
+            self._add(self._use("store_like", address, value))
+
+
+def _plain(name: str) -> str:
+    """The name as an identifier."""
+    return re.sub(r"\W", "_", name)

@@ -11,16 +11,16 @@ from textwrap import indent
 
 from tilewright.gpu.model import Gpu
 from tilewright.problem import Problem
-from tilewright.proposers.recurrence import emit_gemm
+from tilewright.proposers.recurrence import assembly, emit_gemm, ops
 from tilewright.proposers.recurrence.constructor import Constructor, read_constructor
 from tilewright.proposers.recurrence.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.ir import Argument, Call, Declined, Group, Name, Network
-from tilewright.proposers.recurrence.ops import HELPERS
 from tilewright.proposers.recurrence.projections import Projection, binds, names_in, reads
 from tilewright.proposers.recurrence.pytorch import Writer, is_random
 from tilewright.proposers.recurrence.schedule import Launch, Step, ordered, step_binds, step_reads
 
 IMPORTS = ("import torch", "import torch.nn as nn", "import triton", "import triton.language as tl")
+HELPERS = ops.HELPERS | assembly.HELPERS
 TAKEN = frozenset({"self", "torch", "nn", "triton", "tl", "expect", "project", *HELPERS})
 EXPECT = '''def expect(name, tensor, shape):
     """Raise unless the tensor is float32 of the shape that this file was planned for; None fits any size."""
@@ -189,7 +189,8 @@ class _File:
         return lines
 
     def _packed_name(self, launch: Launch, name: str) -> str:
-        return f"{launch.emitted.function}_{name}"
+        function = launch.emitted.function
+        return name if name.startswith(function) else f"{function}_{name}"
 
     def _prepared(self) -> list[Call | tuple[Launch, Packed]]:
         """Calls that read parameters alone, then the weights that the kernels want packed.

@@ -31,7 +31,7 @@ class Emitted:
         function: its name.
         arguments: values of the network, and names of `packed`, in the order the wrapper takes them.
         results: values of the network that it returns as a tuple, in the shapes `ir.Result` states.
-        helpers: keys of `ops.HELPERS` that the kernels call.
+        helpers: keys of `ops.HELPERS` and `assembly.HELPERS` that the kernels call.
         imports: import lines beyond torch, torch.nn, triton and triton.language.
         notes: plan and budget figures for the file's header, a line each.
         packed: weights to prepare once.

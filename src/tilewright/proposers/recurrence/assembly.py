@@ -64,3 +64,12 @@ HELPERS = {
         "quick_sigmoid", "sigmoid", "x", "1 / (1 + exp(-x)); exact 0 and 1 at the ends.", "tl.float32"
     ),
 }
+
+# The same for Gluon, where a @triton.jit function cannot be called.
+HELPERS |= {
+    f"gluon_{name}": text.replace("@triton.jit", "@gluon.jit")
+    .replace(f"def {name}(", f"def gluon_{name}(")
+    .replace("tl.", "gl.")
+    for name, text in HELPERS.items()
+    if name.startswith("quick_")
+}

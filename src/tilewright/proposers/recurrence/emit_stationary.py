@@ -28,11 +28,27 @@ def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str,
         ir.Declined: the weights do not fit the registers of an SM, a member reads another's result,
             or a step mixes columns other than by a product.
     """
+    return assembled(Kernel, group, gpu, precision, name)
+
+
+def assembled(
+    dialect: type[Kernel],
+    group: ir.Group,
+    gpu: Gpu,
+    precision: str,
+    name: str,
+    imports: tuple[str, ...] = (),
+) -> Emitted:
+    """The group's kernel in a dialect, with the function that launches it.
+
+    Raises:
+        ir.Declined: see `emit`.
+    """
     if len(group.members) != 1:
         raise ir.Declined("one program per batch tile runs one recurrence", group.members[0].line)
     member = group.members[0]
     planned = plan(group, gpu, precision)
-    kernel = Kernel(member, planned.blocks[0], planned, f"{name}_kernel")
+    kernel = dialect(member, planned.blocks[0], planned, f"{name}_kernel")
     source = kernel.source()
     packed = tuple(
         Packed(argument, (block.product.weight,), _packing(block, planned))
@@ -46,8 +62,8 @@ def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str,
     lines.append(f'    """{member.steps} steps in {programs} program(s) of {planned.warps} warps."""')
     widths = {item.name: item.width for item in (*member.states, *member.body)}
     for result in member.results:
-        shape = (member.batch, widths[result.source])
-        shape = (member.steps, *shape) if result.every_step else shape
+        time = (member.steps,) if result.every_step else ()
+        shape = (*time, member.batch, widths[result.source])
         lines.append(f"    {result.name} = torch.empty({shape}, device={given[0]}.device)")
     lines.append(f"    {kernel.name}[({programs},)](")
     lines += [f"        {argument}," for argument in kernel.arguments]
@@ -60,6 +76,7 @@ def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str,
         arguments=arguments,
         results=tuple(result.name for result in member.results),
         helpers=tuple(sorted(kernel.helpers)),
+        imports=imports,
         notes=(
             f"{programs} program(s) of {planned.warps} warps, {TILE} rows of batch each, "
             "weights stationary in registers",
@@ -71,7 +88,7 @@ def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str,
 
 
 def _packing(block: Block, planned: Plan) -> str:
-    """The block's rows, padded to the plan's tiles, in the operands' format: [rows, K] or [parts, rows, K]."""
+    """The block's rows, padded to tiles, in the operands' format: [rows, K] or [parts, rows, K]."""
     rows = planned.warps * planned.rows(block.width)
     inner = planned.warps * planned.rows(block.product.inner)
     rest = block.product.weight

@@ -52,8 +52,8 @@ def _magnitude(span: Range) -> float:
 
 
 def _spread(recurrence: ir.Recurrence, known: dict[str, Range]) -> None:
-    for item in (*recurrence.streams, *recurrence.operands, *recurrence.products):
-        known[item.name] = EVERYTHING
+    for items in (recurrence.streams, recurrence.operands, recurrence.products):
+        known.update({item.name: EVERYTHING for item in items})
     nodes = {node.name: node for node in recurrence.nodes}
 
     def span(argument: ir.Name | float) -> Range:

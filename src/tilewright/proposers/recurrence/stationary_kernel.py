@@ -44,13 +44,13 @@ class Kernel:
         steps = self.member.steps
         self._axes()
         if self.member.batch % TILE:
-            self._add(f"read = {self._tl}.minimum(column, {self.member.batch - 1})  # beyond the batch, its last row")
+            self._add(f"read = {self._tl}.minimum(column, {self.member.batch - 1})")
         self._values_before()
         for number, block in enumerate(self.blocks):
             self._weight(number, block)
         self._loop()
         self._last_step()
-        head = f"@triton.jit\ndef {self.name}({', '.join(self.parameters)}):\n"
+        head = f"@{self._decorator}\ndef {self.name}({', '.join(self.parameters)}):\n"
         doc = f'    """{steps} steps of {TILE} rows of batch a program; the weights stay in registers."""\n'
         return head + doc + "\n".join(self._lines) + "\n"
 
@@ -88,6 +88,7 @@ class Kernel:
     # Layout
 
     _tl = "tl"
+    _decorator = "triton.jit"
 
     def _axes(self) -> None:
         self._add(f"warp = tl.arange(0, {self.plan.warps})[:, None, None]")
@@ -142,8 +143,10 @@ class Kernel:
         return "read" if self.member.batch % TILE else "column"
 
     def _parameter(self, name: str, argument: str, *, constant: bool = False) -> str:
-        self.parameters.append(f"{name}: tl.constexpr" if constant else name)
-        self.arguments.append(argument)
+        parameter = f"{name}: {self._tl}.constexpr" if constant else name
+        if parameter not in self.parameters:
+            self.parameters.append(parameter)
+            self.arguments.append(argument)
         return name
 
     def _pointer(self, name: str, value: str, *axes: str) -> None:
@@ -159,7 +162,10 @@ class Kernel:
         offset = f"({self._rows(width)} + {first}) * {name}_w" if first else f"{self._rows(width)} * {name}_w"
         if batch:
             offset += f" + {self._read()} * {name}_b"
-        return f"{name}.to(tl.int64) + 4 * ({offset}).to(tl.int64)"
+        return self._place(name, offset)
+
+    def _place(self, pointer: str, offset: str) -> str:
+        return f"{pointer}.to(tl.int64) + 4 * ({offset}).to(tl.int64)"
 
     def _loaded(self, address: str, like: str) -> str:
         return self._use("load_like", address, like)
@@ -167,34 +173,34 @@ class Kernel:
     def _values_before(self) -> None:
         member = self.member
         for state in member.states:
-            name = f"{_plain(state.name)}_start"
-            self._pointer(name, _plain(state.initial), "b", "w")
+            name = f"{plain(state.name)}_start"
+            self._pointer(name, plain(state.initial), "b", "w")
             address = self._address(name, state.width, 0, batch=True)
             self._bring(state.name, address, state.width)
         for operand in member.operands:
-            name = f"{_plain(operand.name)}_given"
+            name = f"{plain(operand.name)}_given"
             if not operand.shape:
-                self._parameter(name, _plain(operand.value))
-                self._text[operand.name] = _plain(operand.name)
-                self._add(f"{_plain(operand.name)} = tl.load({name})")
+                self._parameter(name, plain(operand.value))
+                self._text[operand.name] = plain(operand.name)
+                self._add(f"{plain(operand.name)} = {self._tl}.load({name})")
                 continue
-            self._pointer(name, _plain(operand.value), *("b", "w")[-len(operand.shape) :])
+            self._pointer(name, plain(operand.value), *("b", "w")[-len(operand.shape) :])
             for key, first, width in self._pieces(operand.name, operand.shape[-1]):
                 self._bring(key, self._address(name, width, first, batch=len(operand.shape) == 2), width)
         start = member.steps - 1 if member.reverse else 0
         for stream in member.streams:
-            name = f"{_plain(stream.name)}_all"
-            self._pointer(name, _plain(stream.value), "t", "b", "w")
+            name = f"{plain(stream.name)}_all"
+            self._pointer(name, plain(stream.value), "t", "b", "w")
             for key, first, width in self._pieces(stream.name, stream.width):
-                at = f"{_plain(key)}_at"
+                at = f"{plain(key)}_at"
                 self._add(f"{at} = {self._address(name, width, first, batch=True)}")
                 self._bring(key, f"{at} + {start} * {self._bytes(f'{name}_t')}" if start else at, width)
                 self._streams.append((self._text[key], at, f"{name}_t"))
 
     def _bring(self, value: str, address: str, width: int) -> None:
         """Load a value in the accumulator's layout; of width 1, the same in every row."""
-        self._text[value] = _plain(value)
-        self._add(f"{_plain(value)} = {self._loaded(address, self._like(width))}")
+        self._text[value] = plain(value)
+        self._add(f"{plain(value)} = {self._loaded(address, self._like(width))}")
 
     def _pieces(self, name: str, width: int) -> list[tuple[str, int, int]]:
         """(value, first column, width) of what is read of a stream or an operand."""
@@ -207,7 +213,7 @@ class Kernel:
         return found
 
     def _weight(self, number: int, block: Block) -> None:
-        name = f"{_plain(block.product.name)}_weight{block.first or ''}"
+        name = f"{plain(block.product.name)}_weight{block.first or ''}"
         argument = f"{self.name}_weight{number}"
         self.packed.append((argument, block))
         self._parameter(f"{name}_packed", argument)
@@ -227,42 +233,49 @@ class Kernel:
 
     def _product(self, product: ir.Product) -> None:
         for block in (b for b in self.blocks if b.product == product):
-            name = f"{_plain(product.name)}_weight{block.first or ''}"
+            name = f"{plain(product.name)}_weight{block.first or ''}"
             parts = self._shared(product, block)
             whole = block.width == product.width
-            result = _plain(product.name) + ("" if whole else f"_{block.first}_{block.width}")
+            result = plain(product.name) + ("" if whole else f"_{block.first}_{block.width}")
             terms = [f"{name}_{weight}, {parts[value]}" for weight, value in block.format.terms]
-            self._add(f"{result} = tl.dot({terms[0]})")
-            for term in terms[1:]:
-                self._add(f"{result} = tl.dot({term}, acc={result})")
+            for number, term in enumerate(terms):
+                self._add(f"{result} = {self._dot(term, result if number else None, block.width)}")
             self._text[f"{product.name}[{block.first}:{block.width}]"] = result
             if whole:
                 self._text[product.name] = result
 
+    def _dot(self, term: str, accumulator: str | None, width: int) -> str:
+        return f"tl.dot({term}, acc={accumulator})" if accumulator else f"tl.dot({term})"
+
     def _shared(self, product: ir.Product, block: Block) -> list[str]:
-        """The left value as the right operand of the dots: [warps, K, 8], one for each part."""
-        warps, rows = self.plan.warps, self.plan.rows(product.inner)
+        """The left value as the right operand of the dots, one for each part."""
         dtype = block.format.dtype
-        left, stem = self._text[product.left], f"{_plain(product.left)}_{dtype}"
+        left, stem = self._text[product.left], f"{plain(product.left)}_{dtype}"
         names = [f"{stem}_{part}" for part in range(block.format.parts)]
         if (product.left, dtype) in self._given:
             return names
         self._given.add((product.left, dtype))
         if not self._full(product.inner):
-            self._add(f"{stem} = tl.where({self._every_row(product.inner)} < {product.inner}, {left}, 0.0)")
+            row = self._every_row(product.inner)
+            self._add(f"{stem} = {self._tl}.where({row} < {product.inner}, {left}, 0.0)")
             left = stem
         for part, name in enumerate(names):
-            self._add(f"{name} = ({left}).to(tl.{dtype})")
+            self._add(f"{name} = {left}.to({self._tl}.{dtype})")
             if part + 1 < len(names):
-                self._add(f"{stem}_rest{part} = {left} - {name}.to(tl.float32)")
+                self._add(f"{stem}_rest{part} = {left} - {name}.to({self._tl}.float32)")
                 left = f"{stem}_rest{part}"
         for name in names:
-            flat = f"tl.reshape({name}, ({warps * rows}, {TILE}))"
-            self._add(f"{name} = tl.broadcast_to({flat}[None, :, :], ({warps}, {warps * rows}, {TILE}))")
+            self._exchange(name, product.inner, dtype)
         return names
 
+    def _exchange(self, name: str, inner: int, dtype: str) -> None:
+        """Give every warp all rows of a value: [warps, K, 8]."""
+        warps, rows = self.plan.warps, self.plan.rows(inner)
+        flat = f"tl.reshape({name}, ({warps * rows}, {TILE}))[None, :, :]"
+        self._add(f"{name} = tl.broadcast_to({flat}, ({warps}, {warps * rows}, {TILE}))")
+
     def _node(self, node: ir.Node) -> None:
-        name = _plain(node.name)
+        name = plain(node.name)
         if node.op == "slice":
             self._slice(node)
             return
@@ -276,7 +289,7 @@ class Kernel:
         if node.op in _QUICK:
             expression = self._use(_QUICK[node.op], *arguments)
         else:
-            expression = operation.triton.format(*(f"({a})" if not a.isidentifier() else a for a in arguments))
+            expression = operation.triton.format(*arguments).replace("tl.", f"{self._tl}.")
         self._text[node.name] = name
         self._add(f"{name} = {expression}")
 
@@ -304,14 +317,17 @@ class Kernel:
 
         def mean(text: str) -> str:
             if not self._full(width):
-                text = f"tl.where({self._every_row(width)} < {width}, {text}, 0.0)"
-            return f"tl.sum(tl.sum({text}, 1, keep_dims=True), 0, keep_dims=True) / {width}"
+                text = f"{self._tl}.where({self._every_row(width)} < {width}, {text}, 0.0)"
+            return f"{self._column_sum(text)} / {width}"
 
         self._add(f"{name} = {mean(value)}")
         if node.op == "row_var":
             self._add(f"{name}_off = {value} - {name}")
             self._add(f"{name} = {mean(f'{name}_off * {name}_off')}")
         self._text[node.name] = name
+
+    def _column_sum(self, text: str) -> str:
+        return f"tl.sum(tl.sum({text}, 1, keep_dims=True), 0, keep_dims=True)"
 
     # What leaves the loop
 
@@ -332,21 +348,22 @@ class Kernel:
 
     def _store(self, result: ir.Result, value: str) -> None:
         width, batch = self._width[result.source], self.member.batch
-        name = f"{_plain(result.name)}_out"
-        self._parameter(name, _plain(result.name))
-        every = self._every_row(width)
-        address = f"{name}.to(tl.int64) + 4 * (column * {width} + {every})"
+        name = f"{plain(result.name)}_out"
+        self._parameter(name, plain(result.name))
+        offset = f"column * {width} + {self._every_row(width)}"
         if result.every_step:
-            address += f" + now * {4 * batch * width}"
-        conditions = [] if self._full(width) else [f"({every} < {width})"]
+            offset += f" + now * {batch * width}"
+        conditions = [] if self._full(width) else [f"({self._every_row(width)} < {width})"]
         conditions += [] if batch % TILE == 0 else [f"(column < {batch})"]
-        if conditions:
-            wanted = f"({' & '.join(conditions)}).to(tl.int32)"
-            self._add(self._use("store_like_if", address, value, wanted))
-        else:
-            self._add(self._use("store_like", address, value))
+        self._add(self._stored(name, offset, value, " & ".join(conditions)))
+
+    def _stored(self, pointer: str, offset: str, value: str, wanted: str) -> str:
+        address = self._place(pointer, offset)
+        if wanted:
+            return self._use("store_like_if", address, value, f"({wanted}).to(tl.int32)")
+        return self._use("store_like", address, value)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """The name as an identifier."""
     return re.sub(r"\W", "_", name)

@@ -137,7 +137,7 @@ def _blocks(member: ir.Recurrence, precision: str) -> tuple[Block, ...]:
 
 def _widths(member: ir.Recurrence) -> list[int]:
     """Widths of all values but products that are only read in slices."""
-    whole = [item.width for item in (*member.states, *member.nodes)]
+    whole = [state.width for state in member.states] + [node.width for node in member.nodes]
     return [*whole, *(product.inner for product in member.products), 1]
 
 

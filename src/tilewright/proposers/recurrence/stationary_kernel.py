@@ -32,9 +32,11 @@ class Kernel:
         self.helpers: set[str] = set()
         self._text: dict[str, str] = {}  # of a value: a variable, or a constant
         self._width = {item.name: item.width for item in (*member.states, *member.streams, *member.body)}
+        self._width |= {o.name: o.shape[-1] for o in member.operands if o.shape}
         self._blocks = {(block.product.name, block.first, block.width): block for block in blocks}
         self._made: set[str] = set()
         self._given: set[tuple[str, str]] = set()
+        self._reduced: set[str] = set()
         self._streams: list[tuple[str, str, str]] = []
         self._lines: list[str] = []
         self._depth = 1
@@ -79,6 +81,9 @@ class Kernel:
             else:
                 self._node(item)
         self._every_step()
+        for state, source in self.member.following:
+            if source in self._reduced:
+                raise ir.Declined(f"state {state} becomes a reduction over columns", self.member.line)
         moves = [(self._text[state], self._text[source]) for state, source in self.member.following]
         moves += [(variable, f"{variable}_next") for variable, _, _ in self._streams]
         moves = [(to, source) for to, source in moves if to != source]
@@ -285,6 +290,7 @@ class Kernel:
         operation = OPS.get(node.op)
         if operation is None:
             raise ir.Declined(f"{node.op} has no meaning in a step", self.member.line)
+        self._check_widths(node)
         arguments = [self._argument(argument) for argument in node.args]
         if node.op in _QUICK:
             expression = self._use(_QUICK[node.op], *arguments)
@@ -292,6 +298,15 @@ class Kernel:
             expression = operation.triton.format(*arguments).replace("tl.", f"{self._tl}.")
         self._text[node.name] = name
         self._add(f"{name} = {expression}")
+
+    def _check_widths(self, node: ir.Node) -> None:
+        """A reduction over columns is held as one row and broadcasts; what is loaded with width 1 does not."""
+        names = [argument.name for argument in node.args if isinstance(argument, ir.Name)]
+        if names and all(name in self._reduced for name in names):
+            self._reduced.add(node.name)
+        for name in names:
+            if node.width > 1 and self._width.get(name) == 1 and name not in self._reduced:
+                raise ir.Declined(f"{name} has one column for all of {node.name}", self.member.line)
 
     def _argument(self, argument: object) -> str:
         if isinstance(argument, ir.Name):
@@ -313,6 +328,7 @@ class Kernel:
     def _reduction(self, node: ir.Node, name: str) -> None:
         source = node.args[0]
         assert isinstance(source, ir.Name)
+        self._reduced.add(node.name)
         width, value = self._width[source.name], self._text[source.name]
 
         def mean(text: str) -> str:

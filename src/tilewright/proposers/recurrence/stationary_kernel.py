@@ -33,7 +33,6 @@ class Kernel:
         self._text: dict[str, str] = {}  # of a value: a variable, or a constant
         self._width = {item.name: item.width for item in (*member.states, *member.streams, *member.body)}
         self._width |= {o.name: o.shape[-1] for o in member.operands if o.shape}
-        self._blocks = {(block.product.name, block.first, block.width): block for block in blocks}
         self._made: set[str] = set()
         self._given: set[tuple[str, str]] = set()
         self._reduced: set[str] = set()
@@ -300,7 +299,7 @@ class Kernel:
         self._add(f"{name} = {expression}")
 
     def _check_widths(self, node: ir.Node) -> None:
-        """A reduction over columns is held as one row and broadcasts; what is loaded with width 1 does not."""
+        """A reduction is held as one row and broadcasts; what is loaded with width 1 does not."""
         names = [argument.name for argument in node.args if isinstance(argument, ir.Name)]
         if names and all(name in self._reduced for name in names):
             self._reduced.add(node.name)

@@ -66,7 +66,7 @@ def layers(steps: int = 6, batch: int = 3, count: int = 3, backwards: bool = Fal
             loop(name, f"{name}_pre", "h0", steps, batch, backwards and i == count - 1),
         ]  # fmt: skip
         below = f"{name}_all"
-    return Network(("x", "h0"), parameters, types, tuple(statements), (Name(below),))
+    return Network(("x", "h0"), parameters, types, tuple(statements), Name(below))
 
 
 def test_a_product_between_two_layers_moves_into_the_upper_loop() -> None:

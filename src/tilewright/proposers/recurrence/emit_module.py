@@ -100,7 +100,11 @@ class _File:
         return "\n\n".join(parts) + "\n\n\n" + body + "\n"
 
     def _header(self) -> str:
-        free = {shape: name for name, shape in self.sizes.symbols.items()}
+        free = {
+            place: symbol
+            for symbol, place in self.sizes.symbols.items()
+            if self.sizes.inputs[place[0]][place[1]] is None
+        }
         lines = list(self.facts)
         for launch in self.launches:
             lines += launch.emitted.notes
@@ -108,7 +112,7 @@ class _File:
             shape = list(map(str, self.network.types[name].shape))
             shape = [free.get((name, i), size) for i, size in enumerate(shape)]
             lines.append(f"Planned for {self.inputs[name]} [{', '.join(shape)}].")
-        for symbol, (name, dimension) in self.sizes.symbols.items():
+        for (name, dimension), symbol in free.items():
             lines.append(f"{symbol} was {self.network.types[name].shape[dimension]} and may differ.")
         if self.prepared:
             lines.append(
@@ -232,11 +236,13 @@ class _File:
 
     def _forward(self) -> str:
         lines = [*self._checks()]
+        steps = [self._step(step) for step in self.steps]
         for symbol, (name, dimension) in self.sizes.symbols.items():
-            lines.append(f"{symbol} = {self.inputs[name]}.shape[{dimension}]")
+            if any(re.search(rf"\b{symbol}\b", line) for line in steps):
+                lines.append(f"{symbol} = {self.inputs[name]}.shape[{dimension}]")
         if handed := self._handed_over():
             lines.append(f"{', '.join(handed)}{',' if len(handed) == 1 else ''} = self.prepared()")
-        lines += [self._step(step) for step in self.steps]
+        lines += steps
         lines.append(f"return {self._outputs(self.network.outputs)}")
         arguments = ast.unparse(self.constructor.forward)
         return f"@torch.no_grad()\ndef forward({arguments}):\n" + indent("\n".join(lines), "    ")

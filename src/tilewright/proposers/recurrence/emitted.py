@@ -37,6 +37,7 @@ class Emitted:
         packed: weights to prepare once.
         stream_layout: the physical layout [T, B, W] ("TBW") or [T, W, B] ("TWB") in which streams are
             read fastest; any strides are read correctly.
+        free: which of "steps" and "batch" the wrapper takes in other sizes than the group's own.
     """
 
     kernels: str
@@ -49,3 +50,4 @@ class Emitted:
     notes: tuple[str, ...] = ()
     packed: tuple[Packed, ...] = ()
     stream_layout: str = "TBW"
+    free: frozenset[str] = frozenset()

@@ -34,7 +34,7 @@ class RecurrenceCompiler:
         # These load torch, which a run without this stage does without.
         from tilewright.proposers.recurrence.emit_module import module
         from tilewright.proposers.recurrence.plan import plans
-        from tilewright.proposers.recurrence.sizes import free_sizes
+        from tilewright.proposers.recurrence.sizes import free_sizes, limited
         from tilewright.proposers.recurrence.work import network_of
 
         problem, gpu, precision = situation.problem, situation.gpu, situation.precision
@@ -47,7 +47,9 @@ class RecurrenceCompiler:
             sizes = free_sizes(problem, network, network_of)
             for plan in found[:MOST_CANDIDATES]:
                 facts = (*loops(network), f"Plan for {gpu.name}: {plan.described}.")
-                text = module(plan.network, problem, plan.groups, gpu, precision, facts, sizes)
+                free = frozenset.intersection(*(emitted.free for _, emitted in plan.groups))
+                taken = limited(sizes, network, free)
+                text = module(plan.network, problem, plan.groups, gpu, precision, facts, taken)
                 why = f"{' '.join(loops(network))} {plan.described}"
                 candidate = Candidate(
                     text,

@@ -7,7 +7,8 @@ changed with them (the shape of a view, say) is written as an expression over th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from tilewright.errors import ProblemError
 from tilewright.judge.constants import size_constants, with_sizes
@@ -40,6 +41,24 @@ def free_sizes(problem: Problem, network: Network, network_of: Callable[[Problem
         except (Declined, ProblemError):
             return Sizes()
     return compared(network, others)
+
+
+def limited(sizes: Sizes, network: Network, free: Collection[str]) -> Sizes:
+    """The sizes without those of the symbols "steps" and "batch" that the kernels do not leave free."""
+    fixed = {
+        place
+        for symbol, place in sizes.symbols.items()
+        if symbol in ("steps", "batch") and symbol not in free
+    }
+    values = {network.types[name].shape[dimension] for name, dimension in fixed}
+    inputs = {
+        name: tuple(
+            full if size is None and full in values else size
+            for size, full in zip(shape, network.types[name].shape, strict=True)
+        )
+        for name, shape in sizes.inputs.items()
+    }
+    return replace(sizes, inputs=inputs)
 
 
 def compared(network: Network, others: Sequence[Network]) -> Sizes:

@@ -53,7 +53,8 @@ def read_constructor(problem: Problem) -> Constructor:
     wanted = _called_methods(methods)
     for name in wanted:
         _Super().visit(methods[name])
-    needed = _needed([*attributes, *(methods[name] for name in wanted)], bound)
+    signature = ast.Expr(ast.Lambda(methods["forward"].args, ast.Constant(None)))
+    needed = _needed([signature, *attributes, *(methods[name] for name in wanted)], bound)
     nodes = [bound[name] for name in needed]
     return Constructor(
         tuple(dict.fromkeys(ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import keyword
 import re
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,13 @@ from tilewright.proposers.recurrence import assembly, emit_gemm, ops
 from tilewright.proposers.recurrence.constructor import Constructor, read_constructor
 from tilewright.proposers.recurrence.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.ir import Argument, Call, Declined, Group, Name, Network
-from tilewright.proposers.recurrence.projections import Projection, binds, names_in, reads
+from tilewright.proposers.recurrence.projections import VIEWS, Projection, binds, names_in, reads
 from tilewright.proposers.recurrence.pytorch import Writer, is_random
 from tilewright.proposers.recurrence.schedule import Launch, Step, ordered, step_binds, step_reads
 
 IMPORTS = ("import torch", "import torch.nn as nn", "import triton", "import triton.language as tl")
 HELPERS = ops.HELPERS | assembly.HELPERS
-TAKEN = frozenset({"self", "torch", "nn", "triton", "tl", "expect", "project", *HELPERS})
+TAKEN = frozenset({"self", "torch", "nn", "triton", "tl", "expect", "project", *HELPERS, *dir(builtins)})
 EXPECT = '''def expect(name, tensor, shape):
     """Raise unless the tensor is float32 of the shape that this file was planned for; None fits any size."""
     fits = len(shape) == tensor.dim() and all(w in (None, h) for w, h in zip(shape, tensor.shape))
@@ -88,10 +89,25 @@ class _File:
         self.inputs = _forward_inputs(network, self.constructor.forward)
         self.steps = ordered(network, self.launches)
         self.names = _identifiers(self.steps, network, self.inputs, sizes)
+        self.same_as = self._drop_views_that_change_nothing()
         self.prepared = self._prepared()
         self.writer = Writer(
             self.value, f"{self.inputs[network.inputs[0]]}.device" if network.inputs else '"cuda"'
         )
+
+    def _drop_views_that_change_nothing(self) -> dict[str, str]:
+        """Take views of a value in its own shape out of the steps; each goes by the name of that value."""
+        same: dict[str, str] = {}
+        for step in list(self.steps):
+            match step:
+                case Call(target=target, args=(Name(name=source), *_)) if target in VIEWS:
+                    if self.network.types[source].shape == self.network.types[step.name].shape:
+                        same[step.name] = same.get(source, source)
+                        self.names[step.name] = self.value(source)
+                        self.steps.remove(step)
+                case _:
+                    pass
+        return same
 
     def text(self) -> str:
         parts = [self._header(), self._imports(), *self.constructor.constants]
@@ -165,6 +181,7 @@ class _File:
             else:
                 made += self._pack(*step)
                 outside.update(step[1].weights)
+        outside |= {self.same_as[name] for name in outside if name in self.same_as}
         weights = [self.value(name) for name in self.network.parameters if name in outside]
         body = indent("\n".join(made), " " * 12)
         handed = ", ".join(self._handed_over())
@@ -202,6 +219,7 @@ class _File:
         The calls leave the forward; a call whose result nothing reads outside of them stays a local.
         """
         known = set(self.network.parameters)
+        known |= {name for name, source in self.same_as.items() if source in known}
         calls: list[Call | tuple[Launch, Packed]] = []
         for step in list(self.steps):
             if (
@@ -212,6 +230,7 @@ class _File:
             ):
                 calls.append(step)
                 known.update(binds(step))
+                known |= {name for name, source in self.same_as.items() if source in known}
                 self.steps.remove(step)
         for launch in self.launches:
             for packed in launch.emitted.packed:
@@ -226,6 +245,7 @@ class _File:
         for step in self.steps:
             wanted.update(step.emitted.arguments if isinstance(step, Launch) else step_reads(step))
         wanted |= set(names_in(self.network.outputs))
+        wanted |= {self.same_as[name] for name in wanted if name in self.same_as}
         found: list[str] = []
         for made in self.prepared:
             if isinstance(made, Call):
@@ -286,10 +306,9 @@ class _File:
         for size in left[:-1]:
             rows *= size
         tile = emit_gemm.choose_tile(rows, width, inner, self.gpu)
-        weight = self.value(product.weight) + (".t()" if product.transposed else "")
         arguments = [
             self.value(product.left),
-            weight,
+            self.value(product.weight),
             self.value(product.bias) if product.bias else "None",
             f"tile=({tile.rows}, {tile.columns}, {tile.inner}, {tile.warps}, {tile.stages})",
         ]

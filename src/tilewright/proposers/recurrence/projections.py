@@ -135,7 +135,8 @@ class _Finder:
         if self.types[name].shape[:-1] != self.types[left].shape[:-1]:
             left = self._flat(call, left)
         name, bias = self._biased(name, bias, covers)
-        name, activation = self._activated(name, covers)
+        name, activation = self._activated(self._same_shape(name, covers), covers)
+        name = self._same_shape(name, covers)
         if self.types[name].shape[:-1] != self.types[left].shape[:-1]:
             return None
         return Projection(name, left, right, transposed, bias, activation, frozenset(covers), call.line)
@@ -164,6 +165,15 @@ class _Finder:
         """The value that the product's result is viewed as, where that restores the leading sizes."""
         while self.types[name].shape[:-1] != leading and (call := self._only_reader(name)) is not None:
             if call.target not in VIEWS or self.types[call.name].shape[-1:] != self.types[name].shape[-1:]:
+                break
+            covers.add(call.name)
+            name = call.name
+        return name
+
+    def _same_shape(self, name: str, covers: set[str]) -> str:
+        """The value after views that change nothing."""
+        while (call := self._only_reader(name)) is not None and call.target in VIEWS:
+            if self.types[call.name].shape != self.types[name].shape:
                 break
             covers.add(call.name)
             name = call.name

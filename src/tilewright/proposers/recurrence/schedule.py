@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tilewright.proposers.recurrence.emitted import Emitted
-from tilewright.proposers.recurrence.ir import Call, Declined, Group, Network
+from tilewright.proposers.recurrence.ir import Call, Declined, Group, Name, Network
 from tilewright.proposers.recurrence.projections import Projection, binds, names_in, projections, reads
 from tilewright.proposers.recurrence.pytorch import is_random
 
@@ -71,6 +71,10 @@ def ordered(network: Network, launches: Sequence[Launch]) -> list[Step]:
         step: Step
         if isinstance(statement, Call):
             step = covered.get(statement.name, statement)
+            if isinstance(step, Projection) and step.transposed:
+                rows = Call(f"{step.weight}_rows", "aten.t.default", (Name(step.weight),))
+                step = replace(step, weight=rows.name, transposed=False)
+                steps += [rows] if rows not in steps else []
         else:
             step = of_result[statement.results[0].name]
         if step not in steps:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tilewright.evidence import Evidence
-from tilewright.judge import assembly
+from tilewright.judge import assembly, cooperative
 from tilewright.judge.budget import Undecidable
 from tilewright.judge.compare import Comparison
 from tilewright.judge.constants import integer_literals, size_constants
@@ -45,6 +45,7 @@ class Session:
         self.on_gpu = device.type == "cuda"
         if not self.on_gpu:
             repair()
+            cooperative.install()
             assembly.enable()
         self.choice = ConfigChoice()
         self.answer = Verdict(

@@ -1,0 +1,57 @@
+"""Emits groups, runs them under Triton's interpreter and prints the error of each as JSON."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["TRITON_INTERPRET"] = "1"
+sys.path.insert(0, str(Path(__file__).parent))
+
+import cells
+import torch
+
+from tilewright.gpu.catalogue import find
+from tilewright.judge import cooperative
+from tilewright.judge.interpreter import repair
+from tilewright.proposers.recurrence import ops, spread_plan
+from tilewright.proposers.recurrence.emit_spread import emit
+from tilewright.proposers.recurrence.spread_members import network
+
+IMPORTS = "import torch\nimport torch.nn as nn\nimport triton\nimport triton.language as tl\n\n"
+
+
+def error(
+    kind: str, layers: int, directions: int, steps: int, batch: int, hidden: int, precision: str, units: int
+):
+    group, types, values = cells.group(kind, layers, steps, batch, hidden, directions=directions)
+    gpu = find("h100")
+    sizes = network(group, types, precision, None).operand_bytes
+    layout = next(item for item in spread_plan.layouts(group, gpu, sizes) if item.units == units)
+    made = emit(group, types, gpu, precision, "spread", layout=layout)
+    text = IMPORTS + "\n".join([*(ops.HELPERS[name] for name in made.helpers), made.kernels, made.wrapper])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made.py"
+        path.write_text(text)
+        spec = importlib.util.spec_from_file_location("made", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        known = {**values}
+        for packed in made.packed:
+            known[packed.name] = eval(packed.expression, {"torch": torch, **values})
+        results = getattr(module, made.function)(*(known[name] for name in made.arguments))
+    want = cells.run(group, values)
+    return max(
+        ((result.double() - want[name]).norm() / want[name].norm()).item()
+        for name, result in zip(made.results, results, strict=True)
+    )
+
+
+if __name__ == "__main__":
+    repair()
+    cooperative.install()
+    sys.stdout.write(json.dumps([error(*case) for case in json.loads(sys.argv[1])]) + "\n")

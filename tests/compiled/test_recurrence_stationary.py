@@ -17,7 +17,7 @@ from tilewright.proposers.recurrence.assembly import HELPERS
 from tilewright.proposers.recurrence.emitted import Emitted
 
 pytestmark = pytest.mark.compiled
-STEPS, BATCH = 16, 8
+STEPS, BATCH = 256, 8
 
 
 def elman(width: int) -> ir.Group:

@@ -3,7 +3,7 @@
 `tl.inline_asm_elementwise` applies PTX to each element. It has no layout of its own and takes that of its
 operands, so loads and stores written this way stay in the layout of a matrix product's accumulator.
 Addresses are int64 (triton 3.6 does not mix pointers with floats); an operand named `like` is not read:
-it lends its layout.
+it lends its layout. The interpreter's tanh is exact where tanh.approx.f32 is not.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ mul.f32 e, $1, 0fBFB8AA3B;
 ex2.approx.ftz.f32 e, e;
 add.f32 e, e, 0f3F800000;
 rcp.approx.ftz.f32 $0, e;
+}"""
+_APPROXIMATE_SIGMOID = """{
+.reg .f32 e;
+mul.f32 e, $1, 0f3F000000;
+tanh.approx.f32 e, e;
+fma.rn.f32 $0, e, 0f3F000000, 0f3F000000;
 }"""
 _STORE_IF = """{
 .reg .pred p;
@@ -84,6 +90,19 @@ def _sigmoid(operands: Sequence[Any], dtype: Any) -> Any:
         return (1 / (1 + np.exp2(operands[0] * np.float32(-1.4426950408889634)))).astype(dtype)
 
 
+def _approximate_tanh(operands: Sequence[Any], dtype: Any) -> Any:
+    import numpy as np
+
+    return np.tanh(operands[0]).astype(dtype)
+
+
+def _approximate_sigmoid(operands: Sequence[Any], dtype: Any) -> Any:
+    import numpy as np
+
+    half = np.float32(0.5)
+    return (half + half * np.tanh(half * operands[0])).astype(dtype)
+
+
 FORMS = {
     "load": Form("ld.global.f32 $0, [$1];", "=f,l,f", False, _load),
     "load_weight": Form("ld.global.nc.b16 $0, [$1];", "=h,l,h", True, _load),
@@ -91,6 +110,8 @@ FORMS = {
     "store_if": Form(_STORE_IF, "=r,l,f,r", False, _store),
     "tanh": Form(_TANH, "=f,f", True, _tanh),
     "sigmoid": Form(_SIGMOID, "=f,f", True, _sigmoid),
+    "approximate_tanh": Form("tanh.approx.f32 $0, $1;", "=f,f", True, _approximate_tanh),
+    "approximate_sigmoid": Form(_APPROXIMATE_SIGMOID, "=f,f", True, _approximate_sigmoid),
 }
 
 

@@ -63,6 +63,20 @@ HELPERS = {
     "quick_sigmoid": _helper(
         "quick_sigmoid", "sigmoid", "x", "1 / (1 + exp(-x)); exact 0 and 1 at the ends.", "tl.float32"
     ),
+    "approximate_tanh": _helper(
+        "approximate_tanh",
+        "approximate_tanh",
+        "x",
+        "tanh within 2^-11 of its magnitude, about the step of half precision; exact -1 and 1 at the ends.",
+        "tl.float32",
+    ),
+    "approximate_sigmoid": _helper(
+        "approximate_sigmoid",
+        "approximate_sigmoid",
+        "x",
+        "0.5 + 0.5 tanh(x / 2), within 2^-12; exact 0 and 1 at the ends.",
+        "tl.float32",
+    ),
 }
 
 # The same for Gluon, where a @triton.jit function cannot be called.
@@ -71,5 +85,5 @@ HELPERS |= {
     .replace(f"def {name}(", f"def gluon_{name}(")
     .replace("tl.", "gl.")
     for name, text in HELPERS.items()
-    if name.startswith("quick_")
+    if name.startswith(("quick_", "approximate_"))
 }

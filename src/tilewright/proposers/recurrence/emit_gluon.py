@@ -4,7 +4,8 @@ The same kernel as `emit_stationary` writes, with layouts said instead of steere
 step is [W, 8] in the accumulator's layout of mma.sync, weights are loaded into the left operand's
 layout, and the exchanged value goes through one of two shared buffers [K, 8] in turn, so that one
 barrier a step suffices: the other buffer's barrier lies between the last read of this one and its next
-write.
+write. Weights and the exchanged value are held in slices of K, so that the first products start while
+later slices still come from shared memory, and a product accumulates onto the value it is added to.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tilewright.proposers.recurrence.emitted import Emitted
 from tilewright.proposers.recurrence.stationary_kernel import Kernel, plain
 from tilewright.proposers.recurrence.stationary_plan import TILE, Block
 
+_SLICE = 64  # of K, loaded from shared memory at a time
 _IMPORTS = (
     "from triton.experimental import gluon",
     "from triton.experimental.gluon import language as gl",
@@ -37,6 +39,7 @@ class GluonKernel(Kernel):
 
     _tl = "gl"
     _decorator = "gluon.jit"
+    _stores_late = True
 
     def _axes(self) -> None:
         warps = self.plan.warps
@@ -79,12 +82,15 @@ class GluonKernel(Kernel):
         row = self._once(
             f"left_row{height}", f"gl.arange(0, {height}, layout=gl.SliceLayout(1, left))[:, None]"
         )
+        length = min(_SLICE, inner)
         depth = self._once(
-            f"left_at{inner}", f"gl.arange(0, {inner}, layout=gl.SliceLayout(0, left))[None, :]"
+            f"left_at{length}", f"gl.arange(0, {length}, layout=gl.SliceLayout(0, left))[None, :]"
         )
         for part in range(block.format.parts):
-            offset = f"{part * height * inner} + " if part else ""
-            self._add(f"{name}_{part} = gl.load({name}_packed + {offset}{row} * {inner} + {depth})")
+            for first in range(0, inner, length):
+                offset = part * height * inner + first
+                place = f"{name}_packed + {row} * {inner} + {depth}" + (f" + {offset}" if offset else "")
+                self._add(f"{name}_{part}_{first} = gl.load({place})")
         dtype, product = block.format.dtype, block.product
         for part in range(block.format.parts):
             for turn in (0, 1):
@@ -105,16 +111,21 @@ class GluonKernel(Kernel):
             self._turn = 0
             self._step(f"gl.to_tensor({steps - 1}).to(gl.int64)")
 
-    def _exchange(self, name: str, inner: int, dtype: str) -> None:
+    def _exchange(self, name: str, width: int, dtype: str) -> None:
         shared = f"{name}_shared{self._turn}"
+        inner = self.plan.warps * self.plan.rows(width)
         self._add(f"{shared}.store({name})")
-        self._add(f"{name}_all = {shared}.load(right)")
+        length = min(_SLICE, inner)
+        for first in range(0, inner, length):
+            self._add(f"{name}_{first} = {shared}.slice({first}, {length}, 0).load(right)")
 
-    def _dot(self, term: str, accumulator: str | None, width: int) -> str:
-        if accumulator is None:
-            rows = self.plan.warps * self.plan.rows(width)
-            accumulator = f"gl.zeros([{rows}, {TILE}], gl.float32, accumulator)"
-        return f"mma_v2({term}_all, {accumulator})"
+    def _multiply(self, result: str, weight: str, value: str, onto: str | None, block: Block) -> None:
+        height = self.plan.warps * self.plan.rows(block.width)
+        inner = self.plan.warps * self.plan.rows(block.product.inner)
+        onto = onto or f"gl.zeros([{height}, {TILE}], gl.float32, accumulator)"
+        for first in range(0, inner, min(_SLICE, inner)):
+            self._add(f"{result} = mma_v2({weight}_{first}, {value}_{first}, {onto})")
+            onto = result
 
     def _column_sum(self, text: str) -> str:
         return f"gl.sum({text}, 0)[None, :]"

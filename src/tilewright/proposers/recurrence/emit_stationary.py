@@ -10,6 +10,10 @@ Every value keeps the layout of that product's accumulator. What has no layout o
 a `like` operand: loads of streams, states, biases, and of the weight itself, whose `like` is a product of
 zeros. A weight loaded so is already the left operand of mma.sync and stays in registers; the one
 exchange of a step is that of the left value through shared memory.
+
+Where the operands of products are rounded to TF32, float16 or bfloat16, tanh and sigmoid are the
+hardware's tanh.approx.f32: within 2^-11 of the magnitude of tanh, 2^-12 of sigmoid, which is the rounding
+of the operands again, and exact at the ends (-1, 0, 1). In float32 they are made of ex2 and rcp, within 2e-7.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from __future__ import annotations
 from tilewright.gpu.model import Gpu
 from tilewright.proposers.recurrence import ir
 from tilewright.proposers.recurrence.emitted import Emitted, Packed
+from tilewright.proposers.recurrence.slices import sink_slices
 from tilewright.proposers.recurrence.stationary_kernel import Kernel
 from tilewright.proposers.recurrence.stationary_plan import TILE, Block, Plan, plan
 
@@ -46,8 +51,8 @@ def assembled(
     """
     if len(group.members) != 1:
         raise ir.Declined("one program per batch tile runs one recurrence", group.members[0].line)
-    member = group.members[0]
-    planned = plan(group, gpu, precision)
+    member = sink_slices(group.members[0])
+    planned = plan(ir.Group((member,)), gpu, precision)
     kernel = dialect(member, planned.blocks[0], planned, f"{name}_kernel")
     source = kernel.source()
     packed = tuple(
@@ -80,6 +85,11 @@ def assembled(
         notes=(
             f"{programs} program(s) of {planned.warps} warps, {TILE} rows of batch each, "
             "weights stationary in registers",
+            *(
+                ("tanh and sigmoid by tanh.approx.f32: within 2^-11, as the products' operands are rounded",)
+                if any(name.removeprefix("gluon_").startswith("approximate_") for name in kernel.helpers)
+                else ()
+            ),
             f"registers a thread: {planned.weight_registers} for weights, "
             f"about {planned.value_registers} for the values of a step",
         ),

@@ -8,7 +8,7 @@ from tilewright.proposers.recurrence import ir
 from tilewright.proposers.recurrence.ops import OPS
 from tilewright.proposers.recurrence.stationary_plan import TILE, Block, Plan
 
-_QUICK = {"tanh": "quick_tanh", "sigmoid": "quick_sigmoid"}
+_HELPED = ("tanh", "sigmoid")  # operations that have helpers of inline assembly
 
 
 class Kernel:
@@ -36,6 +36,8 @@ class Kernel:
         self._made: set[str] = set()
         self._given: set[tuple[str, str]] = set()
         self._reduced: set[str] = set()
+        self._summed: dict[str, str] = {}  # nodes that a product accumulates onto their other argument
+        self._waiting: list[tuple[ir.Result, str]] = []
         self._streams: list[tuple[str, str, str]] = []
         self._lines: list[str] = []
         self._depth = 1
@@ -47,6 +49,7 @@ class Kernel:
         if self.member.batch % TILE:
             self._add(f"read = {self._tl}.minimum(column, {self.member.batch - 1})")
         self._values_before()
+        self._known_before = frozenset(self._text)
         for number, block in enumerate(self.blocks):
             self._weight(number, block)
         self._loop()
@@ -74,6 +77,10 @@ class Kernel:
         for variable, at, stride in self._streams:
             place = f"{at} + ahead * {self._bytes(stride)}"
             self._add(f"{variable}_next = {self._loaded(place, variable)}")
+        self._waiting = self._late()
+        if self._waiting:
+            before = f"minimum(now + 1, {last})" if self.member.reverse else "maximum(now - 1, 0)"
+            self._add(f"before = {self._tl}.{before}")
         for item in self.member.body:
             if isinstance(item, ir.Product):
                 self._product(item)
@@ -93,6 +100,7 @@ class Kernel:
 
     _tl = "tl"
     _decorator = "triton.jit"
+    _stores_late = False  # whether a state is stored in the next step, while that step's products run
 
     def _axes(self) -> None:
         self._add(f"warp = tl.arange(0, {self.plan.warps})[:, None, None]")
@@ -241,15 +249,39 @@ class Kernel:
             parts = self._shared(product, block)
             whole = block.width == product.width
             result = plain(product.name) + ("" if whole else f"_{block.first}_{block.width}")
-            terms = [f"{name}_{weight}, {parts[value]}" for weight, value in block.format.terms]
-            for number, term in enumerate(terms):
-                self._add(f"{result} = {self._dot(term, result if number else None, block.width)}")
+            onto = None
+            if (sum_of_both := self._sum(block)) is not None:
+                node, addend = sum_of_both
+                result, onto = plain(node.name), self._text[addend]
+                self._summed[node.name] = result
+            for weight, value in block.format.terms:
+                self._multiply(result, f"{name}_{weight}", parts[value], onto, block)
+                onto = result
             self._text[f"{product.name}[{block.first}:{block.width}]"] = result
             if whole:
                 self._text[product.name] = result
 
-    def _dot(self, term: str, accumulator: str | None, width: int) -> str:
-        return f"tl.dot({term}, acc={accumulator})" if accumulator else f"tl.dot({term})"
+    def _multiply(self, result: str, weight: str, value: str, onto: str | None, block: Block) -> None:
+        self._add(f"{result} = tl.dot({weight}, {value}" + (f", acc={onto})" if onto else ")"))
+
+    def _sum(self, block: Block) -> tuple[ir.Node, str] | None:
+        """The one node that reads a block, where it adds a value known before the product, and that value."""
+        product, cut = block.product, (block.first, block.width)
+        names = {
+            n.name for n in self.member.nodes if n.op == "slice" and n.args == (ir.Name(product.name), *cut)
+        }
+        if block.width == product.width:
+            names.add(product.name)
+        readers = [n for n in self.member.nodes if n.name not in names and names & _names(n)]
+        leaving = {source for _, source in self.member.following} | {r.source for r in self.member.results}
+        if len(readers) != 1 or readers[0].op != "add" or names & leaving:
+            return None
+        body = self.member.body
+        known = self._known_before | {item.name for item in body[: body.index(product)]}
+        for other in _names(readers[0]) - names:
+            if other in known and self._width.get(other) == block.width and other not in self._reduced:
+                return readers[0], other
+        return None
 
     def _shared(self, product: ir.Product, block: Block) -> list[str]:
         """The left value as the right operand of the dots, one for each part."""
@@ -270,6 +302,9 @@ class Kernel:
                 left = f"{stem}_rest{part}"
         for name in names:
             self._exchange(name, product.inner, dtype)
+        for result, state in self._waiting:
+            self._store(result, self._text[state], "before")
+        self._waiting = []
         return names
 
     def _exchange(self, name: str, inner: int, dtype: str) -> None:
@@ -280,6 +315,9 @@ class Kernel:
 
     def _node(self, node: ir.Node) -> None:
         name = plain(node.name)
+        if node.name in self._summed:
+            self._text[node.name] = self._summed[node.name]
+            return
         if node.op == "slice":
             self._slice(node)
             return
@@ -291,8 +329,9 @@ class Kernel:
             raise ir.Declined(f"{node.op} has no meaning in a step", self.member.line)
         self._check_widths(node)
         arguments = [self._argument(argument) for argument in node.args]
-        if node.op in _QUICK:
-            expression = self._use(_QUICK[node.op], *arguments)
+        if node.op in _HELPED:
+            kind = "approximate" if self.plan.approximate else "quick"
+            expression = self._use(f"{kind}_{node.op}", *arguments)
         else:
             expression = operation.triton.format(*arguments).replace("tl.", f"{self._tl}.")
         self._text[node.name] = name
@@ -346,28 +385,39 @@ class Kernel:
 
     # What leaves the loop
 
+    def _late(self) -> list[tuple[ir.Result, str]]:
+        """Results of every step that are stored one step late, with the state that holds them then."""
+        if not self._stores_late or not self.blocks:
+            return []
+        states = {source: state for state, source in self.member.following}
+        states |= {state.name: state.name for state in self.member.states}
+        return [(r, states[r.source]) for r in self.member.results if r.every_step and r.source in states]
+
     def _every_step(self) -> None:
         following = dict(self.member.following)
         states = {state.name for state in self.member.states}
+        late = [result for result, _ in self._late()]
         for result in self.member.results:
             is_state = result.source in states
-            if result.every_step or not is_state:
+            if result not in late and (result.every_step or not is_state):
                 source = following[result.source] if is_state else result.source
                 self._store(result, self._text[source])
 
     def _last_step(self) -> None:
+        for result, state in self._late():
+            self._store(result, self._text[state], str(0 if self.member.reverse else self.member.steps - 1))
         states = {state.name for state in self.member.states}
         for result in self.member.results:
             if not result.every_step and result.source in states:
                 self._store(result, self._text[result.source])
 
-    def _store(self, result: ir.Result, value: str) -> None:
+    def _store(self, result: ir.Result, value: str, when: str = "now") -> None:
         width, batch = self._width[result.source], self.member.batch
         name = f"{plain(result.name)}_out"
         self._parameter(name, plain(result.name))
         offset = f"column * {width} + {self._every_row(width)}"
         if result.every_step:
-            offset += f" + now * {batch * width}"
+            offset += f" + {when} * {batch * width}"
         conditions = [] if self._full(width) else [f"({self._every_row(width)} < {width})"]
         conditions += [] if batch % TILE == 0 else [f"(column < {batch})"]
         self._add(self._stored(name, offset, value, " & ".join(conditions)))
@@ -377,6 +427,10 @@ class Kernel:
         if wanted:
             return self._use("store_like_if", address, value, f"({wanted}).to(tl.int32)")
         return self._use("store_like", address, value)
+
+
+def _names(node: ir.Node) -> set[str]:
+    return {argument.name for argument in node.args if isinstance(argument, ir.Name)}
 
 
 def plain(name: str) -> str:

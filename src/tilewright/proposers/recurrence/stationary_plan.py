@@ -51,12 +51,14 @@ class Plan:
         warps: of a program, all members.
         blocks: by member, what is multiplied.
         weight_registers, value_registers: per thread, of the member that needs most.
+        approximate: whether tanh and sigmoid may err by 2^-11, as much as the operands of the products.
     """
 
     warps: int
     blocks: tuple[tuple[Block, ...], ...]
     weight_registers: int
     value_registers: int
+    approximate: bool
 
     def rows(self, width: int) -> int:
         """Rows per warp of a value: a power of two, 16 at least."""
@@ -94,7 +96,7 @@ def plan(group: ir.Group, gpu: Gpu, precision: str) -> Plan:
             f"of a step {values}, addresses about {_OTHER_REGISTERS}: more than {limit}",
             group.members[0].line,
         )
-    return Plan(warps, blocks, weights, values)
+    return Plan(warps, blocks, weights, values, precision != "float32")
 
 
 def _rows(width: int, warps: int) -> int:

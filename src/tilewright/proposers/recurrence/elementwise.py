@@ -168,6 +168,8 @@ RULES: dict[str, Rule] = {name: _plain(name) for name in PLAIN} | {
     "hardswish": lambda w, x: w("mul", x, _hardsigmoid(w, x)),
     "mish": lambda w, x: w("mul", x, w("tanh", _softplus(w, x))),
     "log_sigmoid_forward": _log_sigmoid,
+    "hardshrink": lambda w, x, bound=0.5: w("where", w("gt", w("abs", x), bound), x, 0.0),
+    "softshrink": lambda w, x, bound=0.5: w("sub", x, _clamp(w, x, -bound, bound)),
     "threshold": lambda w, x, bound, value: w("where", w("gt", x, bound), x, value),
     "clamp": _clamp,
     "clamp_min": lambda w, x, low: w("maximum", x, low),

@@ -208,8 +208,10 @@ class _Lowering:
 
     def _product(self, call: Call) -> None:
         left, right = (cast(Name, a).name for a in call.args)
+        if left not in self._inner:
+            raise self._declined("a product with a carried value on its right: write W @ h as h @ W.T")
         if self._outside_varies(right) or right in self._inner:
-            raise self._declined("a product whose right matrix changes from step to step")
+            raise self._declined("a product of two values that change from step to step")
         shape = self._types[left].shape
         value = self._columns(left, shape)
         if value.width != shape[1]:
@@ -256,7 +258,12 @@ class _Lowering:
         return self._memo[key]
 
     def _free(self, stem: str) -> str:
-        return self._outside.tape.free_name(stem)
+        """A name that no other value of this recurrence has."""
+        count, name = 1, stem
+        while name in self._widths or name in self._types:
+            count += 1
+            name = f"{stem}_{count}"
+        return name
 
     def _read(self, name: str, shape: Sequence[int]) -> Value:
         """A value from outside the cycle: a stream, or an operand."""
@@ -293,7 +300,7 @@ class _Lowering:
         self._memo[key] = Value(local, narrow)
         return self._memo[key]
 
-    def _write(self, op: str, *args: Term) -> Any:
+    def _write(self, op: str, *args: Term) -> Value:
         width = max((a.width for a in args if isinstance(a, Value)), default=0)
         if width == 0:
             raise NotImplementedError
@@ -335,7 +342,13 @@ class _Lowering:
         self._bind(call.name, self._write("mul", self._row("row_mean", x), float(shape[-1])))
 
     def var(self, call: Call, shape: Sequence[int]) -> None:
-        """Of `row_var`, which divides by the columns, with PyTorch's correction."""
+        self._bind(call.name, self._variance(call, shape))
+
+    def std(self, call: Call, shape: Sequence[int]) -> None:
+        self._bind(call.name, self._write("sqrt", self._variance(call, shape)))
+
+    def _variance(self, call: Call, shape: Sequence[int]) -> Value:
+        """`row_var`, which divides by the number of columns, with PyTorch's correction."""
         x = self._over_columns(call, shape, call.args[1] if len(call.args) > 1 else None)
         correction = dict(call.kwargs).get("correction", 1)
         correction = 1 if correction is None else correction
@@ -344,7 +357,16 @@ class _Lowering:
             raise self._declined("a variance of one value")
         factor = shape[-1] / (shape[-1] - correction)
         row = self._row("row_var", x)
-        self._bind(call.name, row if factor == 1 else self._write("mul", row, factor))
+        return row if factor == 1 else self._write("mul", row, factor)
+
+    def norm(self, call: Call, shape: Sequence[int]) -> None:
+        """The Euclidean norm, from the mean of squares."""
+        order, dims = (*call.args[1:], 2, None)[:2]
+        if order != 2:
+            raise self._declined(f"a norm of order {order}")
+        x = self._over_columns(call, shape, dims)
+        total = self._write("mul", self._row("row_mean", self._write("mul", x, x)), float(shape[-1]))
+        self._bind(call.name, self._write("sqrt", total))
 
     def layer_norm(self, call: Call, shape: Sequence[int]) -> None:
         _, normalized, weight, bias, eps = call.args
@@ -364,6 +386,8 @@ ROWS: dict[str, Callable[[_Lowering, Call, Sequence[int]], None]] = {
     "mean": _Lowering.mean,
     "sum": _Lowering.sum,
     "var": _Lowering.var,
+    "std": _Lowering.std,
+    "linalg_vector_norm": _Lowering.norm,
     "native_layer_norm": _Lowering.layer_norm,
 }
 

@@ -51,6 +51,7 @@ class Tape:
         self._tensors: dict[str, torch.Tensor] = {}
         self._names: dict[int, str] = {}
         self._counts: dict[str, int] = {}
+        self._made: set[str] = set()  # by calls
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self._tensors[name]
@@ -125,8 +126,7 @@ class Tape:
         line = self.here()
         target = target_of(function)
         if function._schema.is_mutable:
-            written = args[0] if isinstance(args[0], torch.Tensor) else kwargs.get("out")
-            self.mutated.append((self._names.get(id(written), "a tensor"), line))
+            self._write_in_place(function, args, kwargs, line)
             return
         if function in (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default):
             self._constant(args[0], results[0], line)
@@ -136,6 +136,23 @@ class Tape:
         arguments = tuple(self._argument(a, line) for a in args)
         pairs = tuple((k, self._argument(v, line)) for k, v in kwargs.items() if k not in PLACEMENT)
         self._write(target, arguments, pairs, results, line)
+
+    def _write_in_place(self, function: Any, args: Any, kwargs: dict[str, Any], line: int | None) -> None:
+        """An in-place operator inside one of PyTorch's own, on a value made just before: its pure form.
+
+        Those of forward itself have become pure before they arrive here. What is written to a value
+        that no call made is kept in `mutated`.
+        """
+        written = args[0] if args and isinstance(args[0], torch.Tensor) else kwargs.get("out")
+        name = self._names.get(id(written), "a tensor")
+        target = target_of(function)
+        pure = target.replace("_.", ".", 1)
+        if written is not args[0] or pure == target or name not in self._made:
+            self.mutated.append((name, line))
+            return
+        arguments = tuple(self._argument(a, line) for a in args)
+        pairs = tuple((k, self._argument(v, line)) for k, v in kwargs.items() if k not in PLACEMENT)
+        self._write(pure, arguments, pairs, (written,), line)
 
     def _constant(self, value: torch.Tensor, result: torch.Tensor, line: int | None) -> None:
         """A tensor written out in forward (`torch.tensor(0.5)`), when it holds one number."""
@@ -164,6 +181,7 @@ class Tape:
         for result in results:
             names.append(self.free_name(stem))
             self.bind(names[-1], result)
+        self._made.update(names)
         self.statements.append(Call(names[0], target, arguments, pairs, tuple(names[1:]), line))
 
     def _argument(self, value: Any, line: int | None) -> Argument:

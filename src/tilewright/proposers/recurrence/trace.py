@@ -8,7 +8,9 @@ torch.nn.LSTM, GRU or RNN over more than one step stays one call (`tilewright.ls
 
 from __future__ import annotations
 
+import ast
 import inspect
+import linecache
 from dataclasses import replace
 from typing import Any
 
@@ -60,7 +62,7 @@ def trace(source: str, path: str) -> Network:
     outputs = _output(tape, _run(tape, model, arguments, attributes, path))
     network = Network(tuple(inputs), parameters, tape.types, tuple(tape.statements), outputs)
     read = needed(network)
-    _refuse_state(network, tape, set(inputs), attributes, read)
+    _refuse_state(network, tape, set(inputs), attributes, read, path)
     kept = {n: dotted for n, dotted in parameters.items() if dotted not in attributes or n in read}
     types = {n: t for n, t in tape.types.items() if n in kept or n not in parameters}
     return replace(network, parameters=kept, types=types)
@@ -115,14 +117,16 @@ def _run(tape: Tape, model: nn.Module, arguments: list[Any], attributes: Attribu
             for key, value in vars(module).items():
                 old = before[id(module)].get(key) if id(module) in before else None
                 if not isinstance(old, torch.Tensor) and key not in FRAMEWORK and value is not old:
-                    raise Declined(f"forward keeps state between calls in self.{key}")
+                    reason = f"forward keeps state between calls in self.{key}"
+                    raise Declined(reason, _assigned(path, key))
         return result
 
     try:
         with tape.recording(), KeepLayers():
             return torch.func.functionalize(forward)([t for _, _, t in attributes.values()], arguments)
-    except Declined:
-        raise
+    except Declined as declined:
+        line = declined.line if declined.line is not None else line_of(declined, path)
+        raise Declined(declined.reason, line) from declined
     except HOST_READS as error:
         reason = "forward reads a tensor's value on the host: its steps depend on data"
         raise Declined(reason, line_of(error, path)) from error
@@ -137,7 +141,7 @@ FRAMEWORK = set(vars(nn.Module())) | {"_flat_weights", "_flat_weight_refs"}
 
 
 def _refuse_state(
-    network: Network, tape: Tape, inputs: set[str], attributes: Attributes, read: set[str]
+    network: Network, tape: Tape, inputs: set[str], attributes: Attributes, read: set[str], path: str
 ) -> None:
     """Decline what outlives the call: writes to inputs and members, attributes carried from call to call."""
     carried = {tape.name_of(tensor): dotted for dotted, (_, _, tensor) in attributes.items()}
@@ -147,7 +151,19 @@ def _refuse_state(
         if name not in carried:
             raise Declined(f"forward writes in place to {network.parameters.get(name, name)}", line)
         if name in read:
-            raise Declined(f"forward carries self.{carried[name]} from one call to the next", line)
+            reason = f"forward carries self.{carried[name]} from one call to the next"
+            raise Declined(reason, line or _assigned(path, carried[name].split(".")[-1]))
+
+
+def _assigned(path: str, attribute: str) -> int | None:
+    """The last line of the file that assigns an attribute of this name: in forward, as __init__ comes first."""
+    tree = ast.parse("".join(linecache.getlines(path)))
+    found = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == attribute and isinstance(node.ctx, ast.Store)
+    ]
+    return max(found, default=None)
 
 
 def _output(tape: Tape, value: Any) -> Argument:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tilewright.proposers.base import Proposer
+from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
 from tilewright.proposers.tune import LaunchTuning
 
-PROPOSERS: tuple[Proposer, ...] = (LaunchTuning(),)
+PROPOSERS: tuple[Proposer, ...] = (RecurrenceCompiler(), LaunchTuning())

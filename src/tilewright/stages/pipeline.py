@@ -33,9 +33,12 @@ from tilewright.stages.race import (
     race,
 )
 from tilewright.stages.summary import Gain, StageReport, Summary
+from tilewright.workers import Limits
 
 JUDGED_AT_ONCE = min(4, os.cpu_count() or 1)  # correctness only; timing has the GPU to itself
 INTERPRETER_SECONDS = 4.0  # for each candidate; sizes are cut to fit
+ALGORITHM_SECONDS = 60.0  # the same for a new algorithm: few candidates, with sizes of their own to keep
+JUDGE_LIMITS = Limits(seconds=300.0)
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ def _check(session: Session, candidate: Candidate) -> Verdict:
         precision=task.precision,
         target=task.gpu,
         mapping=task.mapping,
-        interpreter_seconds=INTERPRETER_SECONDS,
+        interpreter_seconds=ALGORITHM_SECONDS if candidate.stage == "algorithm" else INTERPRETER_SECONDS,
+        limits=JUDGE_LIMITS,
     )
 
 

@@ -11,7 +11,7 @@ from tilewright.proposers.recurrence.tape import names_in, reads
 
 
 def fuse_biases(network: Network) -> Network:
-    """add([N] bias, reshape(mm(a, b))) as reshape(addmm(bias, a, b)), where only the add reads the product."""
+    """add([N] bias, reshape(mm(a, b))) as reshape(addmm(bias, a, b)) where only the add reads mm."""
     made = {s.name: s for s in network.statements if isinstance(s, Call)}
     uses = Counter(n for s in network.statements for n in reads(s))
     uses.update(names_in(network.outputs))

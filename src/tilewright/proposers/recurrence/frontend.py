@@ -5,10 +5,13 @@ from __future__ import annotations
 from tilewright.proposers.recurrence.biases import fuse_biases
 from tilewright.proposers.recurrence.expand import expand
 from tilewright.proposers.recurrence.ir import Network
+from tilewright.proposers.recurrence.merge import merge_products
 from tilewright.proposers.recurrence.partition import partition
 from tilewright.proposers.recurrence.simplify import simplify
 from tilewright.proposers.recurrence.trace import trace
 from tilewright.proposers.recurrence.verify import verify
+
+PASSES = (simplify, partition, simplify, expand, simplify, fuse_biases, merge_products, simplify)
 
 
 def compile_network(problem_source: str, path: str) -> Network:
@@ -21,6 +24,6 @@ def compile_network(problem_source: str, path: str) -> Network:
         ProblemError: the problem does not run.
     """
     network = verify(trace(problem_source, path))
-    for compiler_pass in (simplify, partition, simplify, expand, simplify, fuse_biases):
+    for compiler_pass in PASSES:
         network = verify(compiler_pass(network))
     return network

@@ -156,7 +156,7 @@ def _refuse_state(
 
 
 def _assigned(path: str, attribute: str) -> int | None:
-    """The last line of the file that assigns an attribute of this name: in forward, as __init__ comes first."""
+    """The last line that assigns an attribute of this name: forward's, after the constructor's."""
     tree = ast.parse("".join(linecache.getlines(path)))
     found = [
         node.lineno

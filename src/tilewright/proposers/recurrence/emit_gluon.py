@@ -65,6 +65,11 @@ class GluonKernel(Kernel):
     def _like(self, width: int, inner: int = TILE) -> str:
         return ""
 
+    def _address(self, name: str, width: int, first: int, *, batch: bool) -> str:
+        """Of what all rows of the batch share, an address for each of them: products accumulate onto it."""
+        address = super()._address(name, width, first, batch=batch)
+        return address if batch else f"{address} + across * 0"
+
     def _loaded(self, address: str, like: str) -> str:
         return f"gl.load({address})"
 
@@ -111,13 +116,15 @@ class GluonKernel(Kernel):
             self._turn = 0
             self._step(f"gl.to_tensor({steps - 1}).to(gl.int64)")
 
-    def _exchange(self, name: str, width: int, dtype: str) -> None:
-        shared = f"{name}_shared{self._turn}"
+    def _exchange(self, names: list[str], width: int) -> None:
         inner = self.plan.warps * self.plan.rows(width)
-        self._add(f"{shared}.store({name})")
+        for name in names:
+            self._add(f"{name}_shared{self._turn}.store({name})")
         length = min(_SLICE, inner)
-        for first in range(0, inner, length):
-            self._add(f"{name}_{first} = {shared}.slice({first}, {length}, 0).load(right)")
+        for name in names:
+            for first in range(0, inner, length):
+                source = f"{name}_shared{self._turn}.slice({first}, {length}, 0)"
+                self._add(f"{name}_{first} = {source}.load(right)")
 
     def _multiply(self, result: str, weight: str, value: str, onto: str | None, block: Block) -> None:
         height = self.plan.warps * self.plan.rows(block.width)

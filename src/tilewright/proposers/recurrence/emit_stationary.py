@@ -24,6 +24,7 @@ from tilewright.proposers.recurrence.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.slices import sink_slices
 from tilewright.proposers.recurrence.stationary_kernel import Kernel
 from tilewright.proposers.recurrence.stationary_plan import TILE, Block, Plan, plan
+from tilewright.proposers.recurrence.variables import renamed
 
 
 def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str, name: str) -> Emitted:
@@ -51,7 +52,7 @@ def assembled(
     """
     if len(group.members) != 1:
         raise ir.Declined("one program per batch tile runs one recurrence", group.members[0].line)
-    member = sink_slices(group.members[0])
+    member = renamed(sink_slices(group.members[0]))
     planned = plan(ir.Group((member,)), gpu, precision)
     kernel = dialect(member, planned.blocks[0], planned, f"{name}_kernel")
     source = kernel.source()

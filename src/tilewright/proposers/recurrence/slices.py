@@ -28,7 +28,7 @@ def sink_slices(member: ir.Recurrence) -> ir.Recurrence:
                 return source
             if (source, first, width) in made:
                 return made[source, first, width]
-            name = f"{source}_{first}_{width}"
+            name = f"{source}_from{first}"
             while name in taken:
                 name += "_"
             taken.add(name)

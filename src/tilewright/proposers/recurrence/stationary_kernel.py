@@ -76,7 +76,7 @@ class Kernel:
             self._add(f"ahead = {self._tl}.minimum(now + 1, {last})")
         for variable, at, stride in self._streams:
             place = f"{at} + ahead * {self._bytes(stride)}"
-            self._add(f"{variable}_next = {self._loaded(place, variable)}")
+            self._add(f"{variable}_ahead = {self._loaded(place, variable)}")
         self._waiting = self._late()
         if self._waiting:
             before = f"minimum(now + 1, {last})" if self.member.reverse else "maximum(now - 1, 0)"
@@ -91,7 +91,7 @@ class Kernel:
             if source in self._reduced:
                 raise ir.Declined(f"state {state} becomes a reduction over columns", self.member.line)
         moves = [(self._text[state], self._text[source]) for state, source in self.member.following]
-        moves += [(variable, f"{variable}_next") for variable, _, _ in self._streams]
+        moves += [(variable, f"{variable}_ahead") for variable, _, _ in self._streams]
         moves = [(to, source) for to, source in moves if to != source]
         if moves:
             self._add(", ".join(to for to, _ in moves) + " = " + ", ".join(source for _, source in moves))
@@ -300,18 +300,18 @@ class Kernel:
             if part + 1 < len(names):
                 self._add(f"{stem}_rest{part} = {left} - {name}.to({self._tl}.float32)")
                 left = f"{stem}_rest{part}"
-        for name in names:
-            self._exchange(name, product.inner, dtype)
+        self._exchange(names, product.inner)
         for result, state in self._waiting:
             self._store(result, self._text[state], "before")
         self._waiting = []
         return names
 
-    def _exchange(self, name: str, inner: int, dtype: str) -> None:
-        """Give every warp all rows of a value: [warps, K, 8]."""
-        warps, rows = self.plan.warps, self.plan.rows(inner)
-        flat = f"tl.reshape({name}, ({warps * rows}, {TILE}))[None, :, :]"
-        self._add(f"{name} = tl.broadcast_to({flat}, ({warps}, {warps * rows}, {TILE}))")
+    def _exchange(self, names: list[str], width: int) -> None:
+        """Give every warp all rows of values: [warps, K, 8]."""
+        warps, inner = self.plan.warps, self.plan.warps * self.plan.rows(width)
+        for name in names:
+            flat = f"tl.reshape({name}, ({inner}, {TILE}))[None, :, :]"
+            self._add(f"{name} = tl.broadcast_to({flat}, ({warps}, {inner}, {TILE}))")
 
     def _node(self, node: ir.Node) -> None:
         name = plain(node.name)

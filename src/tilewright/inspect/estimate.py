@@ -74,13 +74,14 @@ def launch_time(launch: Launch, compiled: Compiled, program: Program, gpu: Gpu) 
     assert resources.occupancy is not None
     stages = launch.num_stages if compiled.pipelined else 1
     warps = resources.block_size // gpu.warp_size
+    shared = resources.shared_static_bytes + resources.shared_dynamic_bytes
     traffic = program.load_bytes + program.store_bytes
     spilled = program.iterations * 4 * resources.spills.in_loop * resources.block_size
     issue = program.iterations * compiled.loop_instructions / program.loops * warps / SCHEDULERS
 
     spill_cycles = spilled / L2_BYTES_PER_CYCLE
-    chain = spill_cycles + sum(_chain_cycles(block, gpu, stages) for block in program.blocks)
-    busy = max(issue, sum(block.trips * _busy_cycles(block, gpu) for block in program.blocks))
+    chain = spill_cycles + sum(_chain_cycles(block, gpu, stages, shared) for block in program.blocks)
+    busy = max(issue, sum(block.trips * _busy_cycles(block, gpu, shared) for block in program.blocks))
 
     grid = resources.grid_size
     on_busiest = math.ceil(grid / gpu.sms)
@@ -147,9 +148,9 @@ def estimate(
     )
 
 
-def _chain_cycles(block: Block, gpu: Gpu, stages: int) -> float:
+def _chain_cycles(block: Block, gpu: Gpu, stages: int, shared: int) -> float:
     """Cycles one program spends in a block, all executions, with the SM to itself."""
-    working = _busy_cycles(block, gpu) + sum(_dot_latency(dot) for dot in block.dots)
+    working = _busy_cycles(block, gpu, shared) + sum(_dot_latency(dot) for dot in block.dots)
     waiting = GLOBAL_LATENCY + block.load_bytes / PORT_BYTES_PER_CYCLE if block.loads else 0.0
     ahead = stages - 2  # besides the stage that is computed on and the one that is being filled
     if block.depth and block.dots and ahead > 0:
@@ -157,19 +158,23 @@ def _chain_cycles(block: Block, gpu: Gpu, stages: int) -> float:
     return block.trips * (working + waiting)
 
 
-def _busy_cycles(block: Block, gpu: Gpu) -> float:
+def _busy_cycles(block: Block, gpu: Gpu, shared: int) -> float:
     """Cycles one execution of a block keeps an SM's units busy."""
     elementwise = (block.element_ops + SLOW_FACTOR * block.slow_ops) / LANES
-    return elementwise + sum(_dot_cycles(dot, gpu) for dot in block.dots)
+    return elementwise + sum(_dot_cycles(dot, gpu, shared) for dot in block.dots)
 
 
-def _dot_cycles(dot: Dot, gpu: Gpu) -> float:
-    """Of the tensor cores, or of the shared memory that feeds them, whichever is slower."""
+def _dot_cycles(dot: Dot, gpu: Gpu, shared: int) -> float:
+    """Of the tensor cores, or of the shared memory that feeds them, whichever is slower.
+
+    Operands beyond the `shared` bytes that the binary asks for cannot pass through them: those, such
+    as a weight that a loop does not change, stay in registers.
+    """
     rate = gpu.tflops.get(dot.rate) or gpu.tflops["fp32"]
     if gpu.compute_capability == 90 and dot.m < WGMMA_ROWS and dot.rate != "fp32":
         rate *= MMA_SYNC_SHARE
     per_cycle = rate * 1e6 / gpu.clock_mhz / gpu.sms
-    staging = (1 + OPERAND_READS) * dot.operand_bytes / SHARED_BYTES_PER_CYCLE
+    staging = (1 + OPERAND_READS) * min(dot.operand_bytes, shared) / SHARED_BYTES_PER_CYCLE
     return max(dot.flops / per_cycle, staging)
 
 

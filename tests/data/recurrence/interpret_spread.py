@@ -16,8 +16,9 @@ import cells
 import torch
 
 from tilewright.gpu.catalogue import find
-from tilewright.judge import cooperative
+from tilewright.judge import assembly, cooperative
 from tilewright.judge.interpreter import repair
+from tilewright.proposers.recurrence import assembly as forms
 from tilewright.proposers.recurrence import ops, spread_plan
 from tilewright.proposers.recurrence.emit_spread import emit
 from tilewright.proposers.recurrence.spread_members import network
@@ -33,7 +34,8 @@ def error(
     sizes = network(group, types, precision, None).operand_bytes
     layout = next(item for item in spread_plan.layouts(group, gpu, sizes) if item.units == units)
     made = emit(group, types, gpu, precision, "spread", layout=layout)
-    text = IMPORTS + "\n".join([*(ops.HELPERS[name] for name in made.helpers), made.kernels, made.wrapper])
+    texts = ops.HELPERS | forms.HELPERS
+    text = IMPORTS + "\n".join([*(texts[name] for name in made.helpers), made.kernels, made.wrapper])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.py"
         path.write_text(text)
@@ -54,4 +56,5 @@ def error(
 if __name__ == "__main__":
     repair()
     cooperative.install()
+    assembly.enable()
     sys.stdout.write(json.dumps([error(*case) for case in json.loads(sys.argv[1])]) + "\n")

@@ -27,6 +27,8 @@ CASES = [
     ("lstm", 4, 5, 32, "tf32", False, 1.0),
     ("lstm", 3, 1, 17, "bfloat16", True, 1.0),
     ("gru", 4, 9, 24, "float16", True, 1.0),
+    ("leaky", 4, 5, 20, "float32", False, 1.0),  # a mask of one column
+    ("leaky", 3, 2, 60, "tf32", True, 1.0),
     ("relu", 3, 1, 1, "tf32", False, 1.0),  # unbounded states: two bfloat16 for each number
     ("relu", 5, 3, 40, "tf32", False, 1.0),
 ]

@@ -65,9 +65,9 @@ class GluonKernel(Kernel):
     def _like(self, width: int, inner: int = TILE) -> str:
         return ""
 
-    def _address(self, name: str, width: int, first: int, *, batch: bool) -> str:
+    def _address(self, name: str, width: int, first: int, held_as: int, *, batch: bool) -> str:
         """Of what all rows of the batch share, an address for each of them: products accumulate onto it."""
-        address = super()._address(name, width, first, batch=batch)
+        address = super()._address(name, width, first, held_as, batch=batch)
         return address if batch else f"{address} + across * 0"
 
     def _loaded(self, address: str, like: str) -> str:

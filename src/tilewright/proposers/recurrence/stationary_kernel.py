@@ -36,6 +36,9 @@ class Kernel:
         self._made: set[str] = set()
         self._given: set[tuple[str, str]] = set()
         self._reduced: set[str] = set()
+        self._held: dict[str, int] = {}
+        self._multiplied = {product.name for product in member.products}
+        self._multiplied |= {n.name for n in member.nodes if n.op == "slice" and _names(n) & self._multiplied}
         self._summed: dict[str, str] = {}  # nodes that a product accumulates onto their other argument
         self._waiting: list[tuple[ir.Result, str]] = []
         self._streams: list[tuple[str, str, str]] = []
@@ -90,6 +93,8 @@ class Kernel:
         for state, source in self.member.following:
             if source in self._reduced:
                 raise ir.Declined(f"state {state} becomes a reduction over columns", self.member.line)
+            if self.plan.rows(self._held_as(state)) != self.plan.rows(self._held_as(source)):
+                raise ir.Declined(f"state {state} is one column for wider values", self.member.line)
         moves = [(self._text[state], self._text[source]) for state, source in self.member.following]
         moves += [(variable, f"{variable}_ahead") for variable, _, _ in self._streams]
         moves = [(to, source) for to, source in moves if to != source]
@@ -120,10 +125,10 @@ class Kernel:
             self._add(f"{name} = {expression}")
         return name
 
-    def _rows(self, width: int) -> str:
-        """Column of the value that each row holds; beyond its width the last one."""
-        held = self._every_row(width)
-        if self._full(width):
+    def _rows(self, width: int, held_as: int) -> str:
+        """Column that each row of a value holds in the layout of another width; beyond its own the last."""
+        held = self._every_row(held_as)
+        if width == held_as and self._full(width):
             return held
         return self._once(f"{held}_of_{width}", f"{self._tl}.minimum({held}, {width - 1})")
 
@@ -169,9 +174,10 @@ class Kernel:
 
     # Before the loop
 
-    def _address(self, name: str, width: int, first: int, *, batch: bool) -> str:
+    def _address(self, name: str, width: int, first: int, held_as: int, *, batch: bool) -> str:
         """Addresses of columns first … first + width of a [B, W] or [W] tensor."""
-        offset = f"({self._rows(width)} + {first}) * {name}_w" if first else f"{self._rows(width)} * {name}_w"
+        rows = self._rows(width, held_as)
+        offset = f"({rows} + {first}) * {name}_w" if first else f"{rows} * {name}_w"
         if batch:
             offset += f" + {self._read()} * {name}_b"
         return self._place(name, offset)
@@ -187,8 +193,8 @@ class Kernel:
         for state in member.states:
             name = f"{plain(state.name)}_start"
             self._pointer(name, plain(state.initial), "b", "w")
-            address = self._address(name, state.width, 0, batch=True)
-            self._bring(state.name, address, state.width)
+            held_as = self._held_as(state.name)
+            self._bring(state.name, self._address(name, state.width, 0, held_as, batch=True), held_as)
         for operand in member.operands:
             name = f"{plain(operand.name)}_given"
             if not operand.shape:
@@ -198,21 +204,39 @@ class Kernel:
                 continue
             self._pointer(name, plain(operand.value), *("b", "w")[-len(operand.shape) :])
             for key, first, width in self._pieces(operand.name, operand.shape[-1]):
-                self._bring(key, self._address(name, width, first, batch=len(operand.shape) == 2), width)
+                held_as = self._held_as(key)
+                address = self._address(name, width, first, held_as, batch=len(operand.shape) == 2)
+                self._bring(key, address, held_as)
         start = member.steps - 1 if member.reverse else 0
         for stream in member.streams:
             name = f"{plain(stream.name)}_all"
             self._pointer(name, plain(stream.value), "t", "b", "w")
             for key, first, width in self._pieces(stream.name, stream.width):
                 at = f"{plain(key)}_at"
-                self._add(f"{at} = {self._address(name, width, first, batch=True)}")
-                self._bring(key, f"{at} + {start} * {self._bytes(f'{name}_t')}" if start else at, width)
+                held_as = self._held_as(key)
+                self._add(f"{at} = {self._address(name, width, first, held_as, batch=True)}")
+                self._bring(key, f"{at} + {start} * {self._bytes(f'{name}_t')}" if start else at, held_as)
                 self._streams.append((self._text[key], at, f"{name}_t"))
 
     def _bring(self, value: str, address: str, width: int) -> None:
-        """Load a value in the accumulator's layout; of width 1, the same in every row."""
+        """Load a value in the accumulator's layout of a width."""
         self._text[value] = plain(value)
         self._add(f"{plain(value)} = {self._loaded(address, self._like(width))}")
+
+    def _held_as(self, name: str) -> int:
+        """The width of the layout a value is held in: a single column in every row of what reads it."""
+        if self._width[name] > 1 or name in self._held:
+            return self._held.get(name, self._width[name])
+        self._held[name] = 1
+        if name in self._multiplied:  # held as the product gives it
+            return 1
+        readers = [n for n in self.member.nodes if ir.Name(name) in n.args and n.op in OPS]
+        after = [state for state, source in self.member.following if source == name]
+        widths = {self._held_as(other) for other in (*(n.name for n in readers), *after)} - {1}
+        if len({self.plan.rows(width) for width in widths}) > 1:
+            raise ir.Declined(f"{name} is one column for values of several widths", self.member.line)
+        self._held[name] = max(widths, default=1)
+        return self._held[name]
 
     def _pieces(self, name: str, width: int) -> list[tuple[str, int, int]]:
         """(value, first column, width) of what is read of a stream or an operand."""
@@ -291,6 +315,8 @@ class Kernel:
         if (product.left, dtype) in self._given:
             return names
         self._given.add((product.left, dtype))
+        if self.plan.rows(self._held_as(product.left)) != self.plan.rows(product.inner):
+            raise ir.Declined(f"{product.left} is one column for wider values", self.member.line)
         if not self._full(product.inner):
             row = self._every_row(product.inner)
             self._add(f"{stem} = {self._tl}.where({row} < {product.inner}, {left}, 0.0)")
@@ -342,8 +368,11 @@ class Kernel:
         names = [argument.name for argument in node.args if isinstance(argument, ir.Name)]
         if names and all(name in self._reduced for name in names):
             self._reduced.add(node.name)
+        held = self.plan.rows(self._held_as(node.name))
         for name in names:
-            if node.width > 1 and self._width.get(name) == 1 and name not in self._reduced:
+            if name not in self._width or name in self._reduced:
+                continue
+            if self.plan.rows(self._held_as(name)) != held:
                 raise ir.Declined(f"{name} has one column for all of {node.name}", self.member.line)
 
     def _argument(self, argument: object) -> str:
@@ -415,10 +444,11 @@ class Kernel:
         width, batch = self._width[result.source], self.member.batch
         name = f"{plain(result.name)}_out"
         self._parameter(name, plain(result.name))
-        offset = f"column * {width} + {self._every_row(width)}"
+        row = self._every_row(self._held_as(result.source))
+        offset = f"column * {width} + {row}"
         if result.every_step:
             offset += f" + {when} * {batch * width}"
-        conditions = [] if self._full(width) else [f"({self._every_row(width)} < {width})"]
+        conditions = [] if self._full(width) else [f"({row} < {width})"]
         conditions += [] if batch % TILE == 0 else [f"(column < {batch})"]
         self._add(self._stored(name, offset, value, " & ".join(conditions)))
 

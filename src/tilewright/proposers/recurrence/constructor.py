@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from dataclasses import dataclass
 
 from tilewright.problem import Problem
@@ -56,6 +57,8 @@ def read_constructor(problem: Problem) -> Constructor:
     signature = ast.Expr(ast.Lambda(methods["forward"].args, ast.Constant(None)))
     needed = _needed([signature, *attributes, *(methods[name] for name in wanted)], bound)
     nodes = [bound[name] for name in needed]
+    for name in wanted:
+        _clean_docstring(methods[name])
     return Constructor(
         tuple(dict.fromkeys(ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom))),
         tuple(dict.fromkeys(ast.unparse(n) for n in nodes if isinstance(n, ast.Assign | ast.AnnAssign))),
@@ -63,6 +66,17 @@ def read_constructor(problem: Problem) -> Constructor:
         tuple(ast.unparse(item) for item in [*attributes, *(methods[name] for name in wanted)]),
         methods["forward"].args,
     )
+
+
+def _clean_docstring(function: ast.FunctionDef) -> None:
+    """Take the indentation out of a docstring: the text is indented anew in ModelNew."""
+    match function.body[0]:
+        case ast.Expr(value=ast.Constant(value=str() as text)) as first:
+            clean = inspect.cleandoc(text)
+            margin = "\n    " if "\n" in clean else ""
+            first.value = ast.Constant(clean.replace("\n", "\n    ") + margin)
+        case _:
+            pass
 
 
 def _bindings(tree: ast.Module) -> dict[str, ast.stmt]:

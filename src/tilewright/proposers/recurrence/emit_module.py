@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
-import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +14,14 @@ from tilewright.proposers.recurrence import assembly, emit_gemm, ops
 from tilewright.proposers.recurrence.constructor import Constructor, read_constructor
 from tilewright.proposers.recurrence.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.ir import Argument, Call, Declined, Group, Name, Network
+from tilewright.proposers.recurrence.layout import fit, fitted
+from tilewright.proposers.recurrence.names import attribute, identifiers
 from tilewright.proposers.recurrence.projections import VIEWS, Projection, binds, names_in, reads
 from tilewright.proposers.recurrence.pytorch import Writer, is_random
-from tilewright.proposers.recurrence.schedule import Launch, Step, ordered, step_binds, step_reads
+from tilewright.proposers.recurrence.schedule import Launch, Step, ordered, step_reads
 
 IMPORTS = ("import torch", "import torch.nn as nn", "import triton", "import triton.language as tl")
 HELPERS = ops.HELPERS | assembly.HELPERS
-TAKEN = frozenset({"self", "torch", "nn", "triton", "tl", "expect", "project", *HELPERS, *dir(builtins)})
 EXPECT = '''def expect(name, tensor, shape):
     """Raise unless the tensor is float32 of the shape that this file was planned for; None fits any size."""
     fits = len(shape) == tensor.dim() and all(w in (None, h) for w, h in zip(shape, tensor.shape))
@@ -88,7 +87,7 @@ class _File:
         self.launches = [Launch(group, emitted) for group, emitted in groups]
         self.inputs = _forward_inputs(network, self.constructor.forward)
         self.steps = ordered(network, self.launches)
-        self.names = _identifiers(self.steps, network, self.inputs, sizes)
+        self.names = identifiers(self.steps, network, self.inputs, sizes.symbols)
         self.same_as = self._drop_views_that_change_nothing()
         self.prepared = self._prepared()
         self.writer = Writer(
@@ -183,17 +182,18 @@ class _File:
                 outside.update(step[1].weights)
         outside |= {self.same_as[name] for name in outside if name in self.same_as}
         weights = [self.value(name) for name in self.network.parameters if name in outside]
-        body = indent("\n".join(made), " " * 12)
-        handed = ", ".join(self._handed_over())
+        body = indent(fitted(made, 16), " " * 12)
+        watched = fit(f"    weights = ({', '.join(weights)},)", 4)
+        kept = fit(f"        self._prepared = ({', '.join(self._handed_over())},)", 4)
         return (
             "def prepared(self):\n"
             '    """What the kernels read of the parameters, made again when one of them changes."""\n'
-            f"    weights = ({', '.join(weights)},)\n"
+            f"{watched}\n"
             "    versions = tuple((weight.data_ptr(), weight._version) for weight in weights)\n"
             "    if versions != self._versions:\n"
             "        with torch.no_grad():\n"
             f"{body}\n"
-            f"        self._prepared = ({handed},)\n"
+            f"{kept}\n"
             "        self._versions = versions\n"
             "    return self._prepared"
         )
@@ -205,8 +205,7 @@ class _File:
         text = ast.unparse(_Renamed(values).visit(tree))
         lines = [f"{name} = {text}"]
         if re.search(r"float16|\.half\(", packed.expression):
-            message = f"{name} exceeds float16, which this file keeps it in"
-            lines.append(f'torch._assert(torch.isfinite({name}).all(), "{message}")')
+            lines.append(f'torch._assert(torch.isfinite({name}).all(), "{name}: beyond float16\'s range")')
         return lines
 
     def _packed_name(self, launch: Launch, name: str) -> str:
@@ -265,7 +264,7 @@ class _File:
         lines += steps
         lines.append(f"return {self._outputs(self.network.outputs)}")
         arguments = ast.unparse(self.constructor.forward)
-        return f"@torch.no_grad()\ndef forward({arguments}):\n" + indent("\n".join(lines), "    ")
+        return f"@torch.no_grad()\ndef forward({arguments}):\n" + indent(fitted(lines, 8), "    ")
 
     def _checks(self) -> list[str]:
         lines = []
@@ -354,19 +353,6 @@ class _Renamed(ast.NodeTransformer):
         return node
 
 
-def attribute(path: str) -> str:
-    """ "net.0.weight" → "self.net[0].weight"."""
-    text = "self"
-    for part in path.split("."):
-        if part.isdecimal():
-            text += f"[{part}]"
-        elif part.isidentifier() and not keyword.iskeyword(part):
-            text += f".{part}"
-        else:
-            return f'self.get_parameter("{path}")'
-    return text
-
-
 def _forward_inputs(network: Network, forward: ast.arguments) -> dict[str, str]:
     """Each tensor input of the network with the parameter of forward it stands for."""
     if forward.vararg or forward.kwarg or forward.kwonlyargs:
@@ -377,22 +363,3 @@ def _forward_inputs(network: Network, forward: ast.arguments) -> dict[str, str]:
     if len(network.inputs) > len(parameters):
         raise Declined("forward is given more tensors than it has parameters")
     return dict(zip(network.inputs, parameters, strict=False))
-
-
-def _identifiers(
-    steps: Sequence[Step], network: Network, inputs: Mapping[str, str], sizes: Sizes
-) -> dict[str, str]:
-    """A Python name for each value that is no parameter: its own where that is one and is free."""
-    names = dict(inputs)
-    functions = {step.emitted.function for step in steps if isinstance(step, Launch)}
-    taken = {*TAKEN, *functions, *inputs.values(), *sizes.symbols}
-    for step in steps:
-        for name in step_binds(step):
-            plain = re.sub(r"\W", "_", name)
-            if not plain.isidentifier() or keyword.iskeyword(plain):
-                plain = f"v_{plain}"
-            while plain in taken:
-                plain += "_"
-            taken.add(plain)
-            names[name] = plain
-    return names

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tilewright.gpu.model import Gpu
+from tilewright.proposers.recurrence import emit_gluon, emit_spread, emit_stationary
 from tilewright.proposers.recurrence.emitted import Emitted
 from tilewright.proposers.recurrence.ir import Declined, Group, Network
-from tilewright.proposers.recurrence.wavefront import depth_of, fuse_layers, side_by_side, wavefronts
+from tilewright.proposers.recurrence.wavefront import (
+    depth_of,
+    fuse_layers,
+    read_outside,
+    side_by_side,
+    wavefronts,
+)
 
 PLANS = ("stationary", "spread")
-EMITTERS = {
-    ("stationary", "triton"): "emit_stationary",
-    ("stationary", "gluon"): "emit_gluon",
-    ("spread", "triton"): "emit_spread",
-    ("spread", "gluon"): "emit_spread",
-}
+STATIONARY = {"triton": emit_stationary.emit, "gluon": emit_gluon.emit}
 STEP_US = {
     ("stationary", "triton"): 0.81,
     ("stationary", "gluon"): 0.50,
@@ -76,7 +77,7 @@ def plans(
         raise Declined("forward has no loop that carries a state from step to step")
     kinds = (forced,) if forced else PLANS
     found: dict[tuple[tuple[str, ...], ...], Plan] = {}
-    declined: dict[str, None] = {}
+    declined: dict[str, list[str]] = {}
     for arranged, groups in _arrangements(network):
         for first in kinds:
             order = (first, *(kind for kind in kinds if kind != first))
@@ -97,7 +98,8 @@ def plans(
                 (kind, *(m.name for m in g.members)) for g, kind in zip(groups, plan.kinds, strict=True)
             )
             found.setdefault(key, plan)
-    return sorted(found.values(), key=lambda plan: plan.expected_us), list(declined)
+    ranked = sorted(found.values(), key=lambda plan: plan.expected_us)
+    return ranked, [f"{reason} ({_some(names)})" for reason, names in declined.items()]
 
 
 def plan(
@@ -145,20 +147,25 @@ def _emit(
     gpu: Gpu,
     precision: str,
     dialect: str,
-    declined: dict[str, None],
+    declined: dict[str, list[str]],
 ) -> tuple[str, Emitted] | None:
     """The first kind of kernel that takes a group; None with the reasons added to `declined`."""
     name = "recurrence" if count == 1 else f"recurrence_{index}"
     for kind in kinds:
         try:
-            module = importlib.import_module(f"tilewright.proposers.recurrence.{EMITTERS[kind, dialect]}")
-            return kind, module.emit(group, network.types, gpu, precision, name)
-        except ImportError as error:
-            declined[f"{kind} weights: not available: {error}"] = None
+            if kind == "spread":
+                wanted = read_outside(network, group)
+                return kind, emit_spread.emit(group, network.types, gpu, precision, name, wanted)
+            return kind, STATIONARY[dialect](group, network.types, gpu, precision, name)
         except Declined as reason:
-            members = ", ".join(member.name for member in group.members)
-            declined[f"{kind} weights for {members}: {reason}"] = None
+            names = declined.setdefault(f"weights {kind}: {reason}", [])
+            names += [member.name for member in group.members if member.name not in names]
     return None
+
+
+def _some(names: Sequence[str]) -> str:
+    """ "l0, l1 and 4 more"."""
+    return ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
 
 
 def _expected_us(group: Group, kind: str, dialect: str) -> float:

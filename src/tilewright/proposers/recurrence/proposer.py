@@ -10,6 +10,7 @@ from tilewright.proposers.base import Proposals, Situation
 from tilewright.proposers.recurrence.ir import Declined, Network
 
 MOST_CANDIDATES = 4
+WORTH_TRYING = 3.0  # times the time expected of the best plan; the expectation is off by less
 
 
 class RecurrenceCompiler:
@@ -46,6 +47,9 @@ class RecurrenceCompiler:
             notes += reasons
             sizes = free_sizes(problem, network, network_of)
             for plan in found[:MOST_CANDIDATES]:
+                if plan.expected_us > WORTH_TRYING * found[0].expected_us:
+                    notes.append(f"not tried: {plan.described}: about {plan.expected_us:.0f} us (estimated)")
+                    continue
                 facts = (*loops(network), f"Plan for {gpu.name}: {plan.described}.")
                 free = frozenset.intersection(*(emitted.free for _, emitted in plan.groups))
                 taken = limited(sizes, network, free)

@@ -7,7 +7,7 @@ step and lets both loops run at once, the upper one a step behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tilewright.proposers.recurrence.ir import (
@@ -24,7 +24,8 @@ from tilewright.proposers.recurrence.ir import (
     Stream,
     Tensor,
 )
-from tilewright.proposers.recurrence.projections import Projection, binds, projections, reads
+from tilewright.proposers.recurrence.projections import Projection, binds, names_in, projections, reads
+from tilewright.proposers.recurrence.pytorch import is_random
 
 
 def fuse_layers(network: Network) -> Network:
@@ -32,7 +33,7 @@ def fuse_layers(network: Network) -> Network:
 
     A stream that is activation-free `left @ weight.T + bias`, with `left` an every-step result of a loop
     of as many steps and rows in the same direction, becomes a stream of `left`, a product and an add.
-    Unchanged where there is none. Calls that nothing reads any more are left to whoever orders the steps.
+    Calls that nothing reads any more are gone. Unchanged where there is no such stream.
     """
     made_by = {p.name: p for p in projections(network)}
     owners = every_step_results(network)
@@ -52,7 +53,25 @@ def fuse_layers(network: Network) -> Network:
                             statements.append(Call(weight, "aten.t.default", (Name(product.weight),)))
                     statement = _with_product(statement, stream, product, weight, types)
         statements.append(statement)
-    return replace(network, statements=tuple(statements), types=types)
+    return replace(network, statements=_live(statements, network), types=types)
+
+
+def _live(statements: Sequence[Statement], network: Network) -> tuple[Statement, ...]:
+    """Statements that the outputs need, and random draws, whose order is part of the result."""
+    wanted = set(names_in(network.outputs))
+    kept: list[Statement] = []
+    for statement in reversed(statements):
+        drawn = isinstance(statement, Call) and is_random(statement)
+        if drawn or wanted & set(binds(statement)):
+            kept.insert(0, statement)
+            wanted.update(reads(statement))
+    return tuple(kept)
+
+
+def read_outside(network: Network, group: Group) -> frozenset[str]:
+    """Values of the network that something outside a group reads."""
+    others = [s for s in network.statements if s not in group.members]
+    return frozenset([*(n for s in others for n in reads(s)), *names_in(network.outputs)])
 
 
 def every_step_results(network: Network) -> dict[str, Recurrence]:

@@ -33,9 +33,17 @@ class KeepLayers(TorchFunctionMode):  # type: ignore[misc] # torch is not follow
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kind = getattr(func, "__name__", "")
+        if kind in ("dropout", "dropout_", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"):
+            _refuse_dropout(*args, **(kwargs or {}))
         if kind in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
             return _kept(kind, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+
+def _refuse_dropout(x: Any, p: float = 0.5, training: bool = True, *_: Any, **more: Any) -> None:
+    """What a GPU drops, seeded or not, is decided by the operator as a whole: its draws have no parts."""
+    if p and more.get("train", training):
+        raise Declined(f"dropout of {p:g} in training mode")
 
 
 def _kept(kind: str, x: Any, state: Any, weights: Any, *settings: Any) -> Any:

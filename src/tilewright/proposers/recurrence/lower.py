@@ -121,7 +121,7 @@ class _Lowering:
             shape = self._types[name].shape
             body.following.append((name, self._columns(after, shape).name))
         for name in self._inner:
-            if name in self._placed:
+            if name in self._placed and not self._is_view(name):
                 base, meta = self._placed[name]
                 _, width = self._matrix(self._types[name].shape)
                 if self._widths[base] == width and meta.is_contiguous() and meta.storage_offset() == 0:

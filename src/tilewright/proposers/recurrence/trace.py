@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from tilewright.errors import ProblemError, Where
+from tilewright.launches.fake import replaced
 from tilewright.problem import call_piece, import_problem, line_of
 from tilewright.proposers.recurrence.ir import Argument, Declined, Name, Network
 from tilewright.proposers.recurrence.layers import KeepLayers
@@ -42,7 +44,8 @@ def trace(source: str, path: str) -> Network:
     tape = Tape(path)
     with tape.mode, torch.no_grad():
         try:
-            model = problem.model(*call_piece(problem, "get_init_inputs", path))
+            with replaced(nn.Module, "_apply", _convert):
+                model = problem.model(*call_piece(problem, "get_init_inputs", path))
             arguments = call_piece(problem, "get_inputs", path)
         except ProblemError as error:
             if isinstance(error.__cause__, HOST_READS):
@@ -66,6 +69,23 @@ def trace(source: str, path: str) -> Network:
     kept = {n: dotted for n, dotted in parameters.items() if dotted not in attributes or n in read}
     types = {n: t for n, t in tape.types.items() if n in kept or n not in parameters}
     return replace(network, parameters=kept, types=types)
+
+
+def _convert(
+    module: nn.Module, function: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+) -> Any:
+    """nn.Module._apply (what .to, .double and the like run) for fake tensors, whose contents cannot be
+    exchanged in place: every parameter and buffer becomes a new one."""
+    if recurse:
+        for child in module.children():
+            child._apply(function)
+    for name, tensor in module._parameters.items():
+        if tensor is not None:
+            module._parameters[name] = nn.Parameter(function(tensor.detach()), tensor.requires_grad)
+    for name, tensor in module._buffers.items():
+        if tensor is not None:
+            module._buffers[name] = function(tensor)
+    return module
 
 
 def _bind_inputs(tape: Tape, model: nn.Module, arguments: list[Any]) -> list[str]:

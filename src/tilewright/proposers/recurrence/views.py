@@ -117,11 +117,15 @@ def _sliced(
         if starts[i] + (n - 1) * (s // base[i]) >= sizes[i]:
             return None
         lies[i] = j
+    if len(shape) == len(sizes):  # a dimension cut to one element stays where it is
+        for i in range(len(sizes)):
+            if i not in lies and shape[i] == 1:
+                lies[i] = i
     for i in reversed(range(len(sizes))):
         if i not in lies:
             tensor = tensor.select(i, starts[i])
             continue
-        step = strides[lies[i]] // base[i]
+        step = max(1, strides[lies[i]] // base[i])
         stop = starts[i] + (shape[lies[i]] - 1) * step + 1
         if (starts[i], stop, step) != (0, sizes[i], 1):
             tensor = torch.ops.aten.slice.Tensor(tensor, i, starts[i], stop, step)

@@ -1,0 +1,792 @@
+"""From a problem's text to loops: what comes out computes what the reference computes, step by step."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilewright.judge.constants import size_constants, with_sizes
+from tilewright.problem import Problem, import_problem
+from tilewright.proposers.recurrence.encode import decode, encode
+from tilewright.proposers.recurrence.frontend import compile_network
+from tilewright.proposers.recurrence.ir import Declined, Name, Network, Recurrence
+from tilewright.proposers.recurrence.oracle import execute
+from tilewright.proposers.recurrence.tape import is_random
+from tilewright.proposers.recurrence.verify import VerifyError, verify
+from tilewright.proposers.recurrence.work import network_of
+
+HEADER = """\
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+T, B, I, H, O = 6, 3, 4, 5, 2
+
+
+def get_init_inputs():
+    return []
+
+
+"""
+SEQUENCE = "[torch.randn(T, B, I)]"
+WIDE = "[torch.randn(T, B, H)]"
+
+
+def problem(init: str, signature: str, forward: str, inputs: str = SEQUENCE) -> str:
+    """A problem file: the lines of the constructor, forward's arguments and lines, and its inputs."""
+
+    def indented(lines: str) -> str:
+        return textwrap.indent(textwrap.dedent(lines).strip(), " " * 8)
+
+    return (
+        HEADER
+        + "class Model(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        + indented(init)
+        + f"\n\n    def forward(self, {signature}):\n"
+        + indented(forward)
+        + f"\n\n\ndef get_inputs():\n    return {inputs}\n"
+    )
+
+
+def leaves(value: Any) -> list[torch.Tensor]:
+    return [value] if isinstance(value, torch.Tensor) else [leaf for item in value for leaf in leaves(item)]
+
+
+def compiled(source: str) -> Network:
+    """The network of a problem, after its oracle agreed with the reference in float64."""
+    network = compile_network(source, "problem.py")
+    agrees(source, network)
+    return network
+
+
+def agrees(source: str, network: Network) -> None:
+    reference = import_problem(source, "problem.py")
+    torch.manual_seed(0)
+    model = reference.model(*reference.get_init_inputs()).double()
+    inputs = [v.double() if v.is_floating_point() else v for v in reference.get_inputs()]
+    members = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.no_grad():
+            torch.manual_seed(1)
+            expected = leaves(model(*inputs))
+            torch.manual_seed(1)
+            found = leaves(execute(network, inputs, members))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert [v.shape for v in found] == [v.shape for v in expected]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-8)
+
+
+CELLS = {
+    "lstm cell": problem(
+        "self.cell = nn.LSTMCell(I, H)",
+        "x",
+        """
+        h = c = torch.zeros(x.size(1), H, device=x.device)
+        outputs = []
+        for t in range(x.size(0)):
+            h, c = self.cell(x[t], (h, c))
+            outputs.append(h)
+        return torch.stack(outputs), (h, c)
+        """,
+    ),
+    "gru cell over the rows of x": problem(
+        "self.cell = nn.GRUCell(I, H)",
+        "x, h",
+        """
+        for row in x:
+            h = self.cell(row, h)
+        return h
+        """,
+        "[torch.randn(T, B, I), torch.randn(B, H)]",
+    ),
+    "rnn cell without a batch": problem(
+        "self.cell = nn.RNNCell(I, H, nonlinearity='relu')",
+        "x, h",
+        """
+        outputs = []
+        for row in x:
+            h = self.cell(row, h)
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+        """,
+        "[torch.randn(T, I), torch.randn(H)]",
+    ),
+    "layers in lists": problem(
+        "self.cells = nn.ModuleList([nn.RNNCell(H, H) for _ in range(3)])",
+        "x",
+        """
+        rows = [x[t] for t in range(x.size(0))]
+        for cell in self.cells:
+            h, outputs = torch.zeros(x.size(1), H), []
+            for row in rows:
+                h = cell(row, h)
+                outputs.append(h)
+            rows = outputs
+        return torch.stack(rows)
+        """,
+        WIDE,
+    ),
+    "layers of one stacked weight": problem(
+        """
+        self.w = nn.Parameter(torch.randn(3, H, H) * 0.3)
+        self.u = nn.Parameter(torch.randn(3, H, H) * 0.3)
+        self.b = nn.Parameter(torch.randn(3, H))
+        """,
+        "x, h0",
+        """
+        for layer in range(3):
+            h, outputs = h0[layer], []
+            for t in range(x.size(0)):
+                h = torch.tanh(x[t] @ self.w[layer] + h @ self.u[layer] + self.b[layer])
+                outputs.append(h)
+            x = torch.stack(outputs)
+        return x
+        """,
+        "[torch.randn(T, B, H), torch.randn(3, B, H)]",
+    ),
+    "two directions": problem(
+        "self.f = nn.LSTMCell(I, H); self.b = nn.LSTMCell(I, H); self.o = nn.Linear(2 * H, O)",
+        "x",
+        """
+        zero = x.new_zeros(x.size(0), H)
+        h, c, ahead, back = zero, zero, [], []
+        for t in range(x.size(1)):
+            h, c = self.f(x[:, t], (h, c))
+            ahead.append(h)
+        h = c = zero
+        for t in reversed(range(x.size(1))):
+            h, c = self.b(x[:, t], (h, c))
+            back.insert(0, h)
+        return self.o(torch.cat([torch.stack(ahead, 1), torch.stack(back, 1)], -1))
+        """,
+        "[torch.randn(B, T, I)]",
+    ),
+    "two directions into halves of a buffer": problem(
+        "self.f = nn.GRUCell(I, H); self.b = nn.GRUCell(I, H)",
+        "x",
+        """
+        out = torch.zeros(x.size(0), x.size(1), 2 * H)
+        h = torch.zeros(x.size(1), H)
+        for t in range(x.size(0)):
+            h = self.f(x[t], h)
+            out[t, :, :H] = h
+        h = torch.zeros(x.size(1), H)
+        for t in range(x.size(0) - 1, -1, -1):
+            h = self.b(x[t], h)
+            out[t, :, H:] = h
+        return out
+        """,
+    ),
+    "peepholes and layer norm": problem(
+        """
+        self.w = nn.Linear(I + H, 4 * H, bias=False)
+        self.norm = nn.LayerNorm(4 * H)
+        self.cell_norm = nn.LayerNorm(H)
+        self.p = nn.Parameter(torch.randn(3, H))
+        """,
+        "x",
+        """
+        h = c = torch.zeros(x.size(1), H)
+        for t in range(x.size(0)):
+            i, f, g, o = self.norm(self.w(torch.cat([x[t], h], -1))).view(-1, 4, H).unbind(1)
+            i, f = torch.sigmoid(i + self.p[0] * c), torch.sigmoid(f + self.p[1] * c + 1.0)
+            c = f * c + i * torch.tanh(g)
+            h = torch.sigmoid(o + self.p[2] * c) * torch.tanh(self.cell_norm(c))
+        return h, c
+        """,
+    ),
+    "lengths as a mask": problem(
+        "self.cell = nn.GRUCell(I, H)",
+        "x, lengths",
+        """
+        h, outputs = torch.zeros(x.size(1), H), []
+        for t in range(x.size(0)):
+            mask = (t < lengths).unsqueeze(1).float()
+            h = mask * self.cell(x[t], h) + (1 - mask) * h
+            outputs.append(h * mask)
+        return torch.stack(outputs), h
+        """,
+        "[torch.randn(T, B, I), torch.tensor([2, 6, 4])]",
+    ),
+    "episode resets": problem(
+        "self.cell = nn.GRUCell(I, H)",
+        "x, done",
+        """
+        h, outputs = torch.zeros(x.size(1), H), []
+        for t in range(x.size(0)):
+            h = torch.where(done[t].bool()[:, None], torch.zeros_like(h), h)
+            h = self.cell(x[t], h)
+            outputs.append(h)
+        return torch.stack(outputs)
+        """,
+        "[torch.randn(T, B, I), (torch.rand(T, B) > 0.5).float()]",
+    ),
+    "a step that knows its number": problem(
+        "self.w = nn.Linear(I, H); self.u = nn.Linear(H, H)",
+        "x",
+        """
+        h = torch.zeros(x.size(1), H)
+        for t in range(x.size(0)):
+            h = 0.9 * h + 0.1 * torch.tanh(self.w(x[t]) + self.u(h)) * (t + 1)
+        return h
+        """,
+    ),
+    "an embedding before, a softmax after": problem(
+        "self.e = nn.Embedding(7, I); self.cell = nn.LSTMCell(I, H); self.o = nn.Linear(H, O)",
+        "tokens",
+        """
+        h = c = torch.zeros(tokens.size(1), H)
+        outputs = []
+        for t in range(tokens.size(0)):
+            h, c = self.cell(self.e(tokens[t]), (h, c))
+            outputs.append(F.log_softmax(self.o(F.relu(h)), dim=-1).unsqueeze(0))
+        return torch.cat(outputs, 0)
+        """,
+        "[torch.randint(0, 7, (T, B))]",
+    ),
+    "a decoder that reads its own output": problem(
+        "self.cell = nn.GRUCell(O, H); self.o = nn.Linear(H, O)",
+        "y, h",
+        """
+        outputs = []
+        for _ in range(7):
+            h = self.cell(y, h)
+            y = torch.tanh(self.o(h))
+            outputs.append(y)
+        return torch.stack(outputs, 1)
+        """,
+        "[torch.randn(B, O), torch.randn(B, H)]",
+    ),
+    "nn.LSTM one step at a time": problem(
+        "self.lstm = nn.LSTM(I, H, 2, batch_first=True)",
+        "x",
+        """
+        state = (torch.zeros(2, x.size(0), H), torch.zeros(2, x.size(0), H))
+        outputs = []
+        for t in range(x.size(1)):
+            y, state = self.lstm(x[:, t : t + 1], state)
+            outputs.append(y)
+        return torch.cat(outputs, 1), state
+        """,
+        "[torch.randn(B, T, I)]",
+    ),
+    "states two and one step back": problem(
+        "self.u = nn.Linear(H, H); self.v = nn.Linear(H, H)",
+        "x",
+        """
+        a, b, outputs = torch.zeros(B, H), torch.ones(B, H), []
+        for t in range(T):
+            a, b = torch.tanh(self.u(a) + self.v(b) + x[t]), a
+            outputs.append(a)
+        return torch.stack(outputs), b
+        """,
+        WIDE,
+    ),
+    "the input one step back": problem(
+        "self.u = nn.Linear(H, H); self.v = nn.Linear(I, H)",
+        "x",
+        """
+        h, previous, outputs = torch.zeros(B, H), torch.zeros(B, I), []
+        for t in range(T):
+            mixed, previous = 0.5 * x[t] + 0.5 * previous, x[t]
+            h = torch.tanh(self.u(h) + self.v(mixed))
+            outputs.append(h)
+        return torch.stack(outputs)
+        """,
+    ),
+    "a learned first state, kept in the output": problem(
+        "self.h0 = nn.Parameter(torch.randn(1, H)); self.u = nn.Linear(H, H); self.v = nn.Linear(I, H)",
+        "x",
+        """
+        h = self.h0.expand(x.size(1), -1)
+        outputs = [h]
+        for t in range(T):
+            h = torch.tanh(self.u(h) + self.v(x[t]))
+            outputs.append(h)
+        return torch.stack(outputs)
+        """,
+    ),
+    "a learned row for each step": problem(
+        "self.p = nn.Parameter(torch.randn(T, H)); self.u = nn.Linear(H, H); self.v = nn.Linear(I, H)",
+        "x",
+        """
+        h, outputs = torch.zeros(x.size(1), H), []
+        for t in range(T):
+            h = torch.tanh(self.u(h) + self.v(x[t]) + self.p[t])
+            outputs.append(h)
+        return torch.stack(outputs)
+        """,
+    ),
+    "states stacked at every step": problem(
+        "self.a = nn.GRUCell(H, H); self.b = nn.GRUCell(H, H)",
+        "x, states",
+        """
+        outputs = []
+        for t in range(T):
+            low = self.a(x[t], states[0])
+            states = torch.stack([low, self.b(low, states[1])])
+            outputs.append(states[-1])
+        return torch.stack(outputs), states
+        """,
+        "[torch.randn(T, B, H), torch.randn(2, B, H)]",
+    ),
+    "a state of three dimensions": problem(
+        "self.u = nn.Linear(H, H); self.v = nn.Linear(I, H)",
+        "x",
+        """
+        h, outputs = torch.zeros(1, B, H), []
+        for t in range(T):
+            h = torch.tanh(self.u(h) + self.v(x[t : t + 1]))
+            outputs.append(h.squeeze(0))
+        return torch.stack(outputs), h
+        """,
+    ),
+    "a scalar state beside a vector": problem(
+        "self.u = nn.Linear(H, H)",
+        "x",
+        """
+        h, n = torch.zeros(B, H), torch.zeros(B)
+        for t in range(T):
+            h = torch.tanh(self.u(h) + x[t] * n.unsqueeze(1))
+            n = n * 0.5 + h[:, 0]
+        return h, n
+        """,
+        WIDE,
+    ),
+    "nobody's cell, backwards": problem(
+        """
+        self.a, self.b = nn.Linear(H, 2 * H), nn.Linear(I, H, bias=False)
+        self.k = nn.Parameter(torch.rand(H))
+        """,
+        "x, s",
+        """
+        h, m, total, outputs = s[:, :H], s[:, H:], torch.zeros(B, 1), []
+        for t in range(T - 1, -1, -1):
+            u, v = self.a(h * torch.exp(-m * m)).chunk(2, -1)
+            m = torch.where(u > v, 0.5 * m + torch.sin(u), torch.clamp(v, -1, 1))
+            h = torch.lerp(h, torch.tanh(self.b(x[t]) + v), torch.sigmoid(self.k))
+            total = total + h.mean(1, keepdim=True)
+            outputs.append(h * total)
+        return torch.stack(outputs), m, total
+        """,
+        "[torch.randn(T, B, I), torch.randn(B, 2 * H)]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_loops_compute_what_the_reference_computes(name: str) -> None:
+    network = compiled(CELLS[name])
+    assert network.recurrences
+    assert decode(json.loads(json.dumps(encode(network)))) == network
+
+
+STEPS = [
+    "F.softplus(v)", "F.gelu(v)", "F.gelu(v, approximate='tanh')", "F.silu(v)", "F.elu(v)", "F.selu(v)",
+    "F.celu(v, 0.7)", "F.leaky_relu(v, 0.2)", "F.hardtanh(v)", "F.relu6(v)", "F.hardsigmoid(v)",
+    "F.hardswish(v)", "F.mish(v)", "F.logsigmoid(v)", "F.softsign(v)", "F.tanhshrink(v)", "F.softshrink(v)",
+    "F.hardshrink(v)", "F.threshold(v, 0.1, 0.0)", "v.clamp(-0.5, 0.5)", "v.clamp(min=0)",
+    "torch.exp(-v.abs())", "v ** 3", "1 - v", "1 / (1 + v * v)", "torch.sqrt(v * v + 1)",
+    "v.pow(-2).clamp(max=2)", "torch.maximum(v, torch.zeros_like(v))", "v.masked_fill(v > 0.3, 0.25)",
+    "torch.lerp(v, torch.tanh(v), 0.3)", "torch.addcmul(v, v, v, value=0.1)",
+    "torch.sign(v) * torch.log1p(v.abs())",
+    "torch.where((v > 0) & ~(v >= 1), v, torch.cos(v))", "v - v.mean(-1, keepdim=True)",
+    "v / (v.norm(dim=-1, keepdim=True) + 1)", "v / (v.var(-1, keepdim=True) + 1e-5).sqrt()",
+    "v / v.std(dim=1, keepdim=True)", "v.sum(1, keepdim=True) / 5 + v", "F.layer_norm(v, (H,))",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_elementwise_step(step: str) -> None:
+    source = problem(
+        "self.w = nn.Linear(I, H); self.u = nn.Linear(H, H)",
+        "x",
+        f"""
+        h, outputs = torch.zeros(x.size(1), H), []
+        for t in range(x.size(0)):
+            v = self.w(x[t]) + self.u(h)
+            h = torch.tanh({step})
+            outputs.append(h)
+        return torch.stack(outputs)
+        """,
+    )
+    assert len(compiled(source).recurrences) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    kind=st.sampled_from(["LSTM", "GRU", "RNN"]),
+    layers=st.integers(1, 3),
+    both=st.booleans(),
+    batch_first=st.booleans(),
+    bias=st.booleans(),
+    relu=st.booleans(),
+    projection=st.booleans(),
+    sizes=st.tuples(*[st.integers(1, 5)] * 4),
+)
+def test_layers_of_torch(
+    kind: str, layers: int, both: bool, batch_first: bool, bias: bool, relu: bool, projection: bool,
+    sizes: tuple[int, int, int, int],
+) -> None:  # fmt: skip
+    steps, batch, inner, hidden = sizes
+    extra = ", nonlinearity='relu'" if kind == "RNN" and relu else ""
+    if kind == "LSTM" and projection and hidden > 1:
+        extra = f", proj_size={hidden - 1}"
+    shape = (batch, steps, inner) if batch_first else (steps, batch, inner)
+    source = problem(
+        f"self.layer = nn.{kind}({inner}, {hidden}, {layers}, bias={bias}, batch_first={batch_first}, "
+        f"bidirectional={both}{extra})",
+        "x",
+        "return self.layer(x)",
+        f"[torch.randn({shape})]",
+    )
+    network = compiled(source)
+    if steps > 1:
+        assert len(network.recurrences) == layers * (2 if both else 1)
+        assert {loop.steps for loop in network.recurrences} == {steps}
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(2, 6), *[st.integers(1, 4)] * 3),
+    layers=st.integers(1, 3),
+    same=st.booleans(),
+    backwards=st.booleans(),
+    every=st.booleans(),
+)
+def test_layers_stepped_together_become_a_loop_each(
+    sizes: tuple[int, int, int, int], layers: int, same: bool, backwards: bool, every: bool
+) -> None:
+    steps, batch, inner, hidden = sizes
+    inner = hidden if same else inner
+    source = problem(
+        f"self.cells = nn.ModuleList([nn.GRUCell({inner} if k == 0 else {hidden}, {hidden}) "
+        f"for k in range({layers})])",
+        "x",
+        f"""
+        h = [torch.zeros({batch}, {hidden}) for _ in self.cells]
+        outputs = []
+        for t in {"reversed(range" if backwards else "list(range"}({steps})):
+            row = x[t]
+            for k, cell in enumerate(self.cells):
+                h[k] = row = cell(row, h[k])
+            outputs.append(row)
+        return {"torch.stack(outputs)," if every else ""} torch.stack(h)
+        """,
+        f"[torch.randn({steps}, {batch}, {inner})]",
+    )
+    network = compiled(source)
+    assert [loop.steps for loop in network.recurrences] == [steps] * layers
+    assert all(loop.reverse == backwards for loop in network.recurrences)
+
+
+def test_what_no_state_enters_leaves_the_loop() -> None:
+    """One product over all steps before the loop, one after it, one in it; biases added outside."""
+    source = problem(
+        "self.i2h = nn.Linear(I + H, H); self.h2o = nn.Linear(H, O)",
+        "x, h",
+        """
+        outputs = []
+        for t in range(x.size(0)):
+            h = torch.tanh(self.i2h(torch.cat((x[t], h), dim=1)))
+            outputs.append(self.h2o(h))
+        return torch.stack(outputs)
+        """,
+        "[torch.randn(T, B, I), torch.randn(B, H)]",
+    )
+    network = compiled(source)
+    (loop,) = network.recurrences
+    assert [type(item).__name__ for item in loop.body] == ["Product", "Node", "Node"]
+    assert not loop.operands
+    targets = [s.target for s in network.statements if not isinstance(s, Recurrence)]
+    assert targets.count("aten.addmm.default") == 2
+    assert "aten.mm.default" not in targets
+
+
+def test_only_the_last_step_is_projected_when_only_it_is_returned() -> None:
+    source = problem(
+        "self.cell = nn.GRUCell(I, H); self.o = nn.Linear(H, O)",
+        "x",
+        """
+        h = torch.zeros(B, H)
+        for t in range(T):
+            h = self.cell(x[t], h)
+            y = self.o(h)
+        return y
+        """,
+    )
+    network = compiled(source)
+    assert [r.every_step for r in network.recurrences[0].results] == [False]
+
+
+def test_a_matrix_for_each_gate_becomes_one_product() -> None:
+    source = problem(
+        """
+        self.w = nn.ModuleList([nn.Linear(I, H) for _ in range(4)])
+        self.u = nn.ModuleList([nn.Linear(H, H, bias=False) for _ in range(4)])
+        """,
+        "x",
+        """
+        h = c = torch.zeros(B, H)
+        for t in range(T):
+            i, f, g, o = (w(x[t]) + u(h) for w, u in zip(self.w, self.u))
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        return h
+        """,
+    )
+    network = compiled(source)
+    assert [product.width for product in network.recurrences[0].products] == [20]
+    assert sum(getattr(s, "target", "") == "aten.addmm.default" for s in network.statements) == 1
+
+
+def test_random_draws_keep_their_order() -> None:
+    source = problem(
+        "self.u = nn.Linear(H, H)",
+        "x",
+        """
+        h, outputs = torch.randn(B, H), []
+        for t in range(T):
+            unused = torch.rand(2)
+            h = torch.tanh(self.u(h) + x[t] + 0.1 * torch.randn_like(h))
+            outputs.append(h)
+        return torch.stack(outputs), torch.randn(2)
+        """,
+        WIDE,
+    )
+    network = compiled(source)
+    drawn = [s.target for s in network.statements if is_random(s)]
+    assert drawn == [
+        "aten.randn.default",
+        *["aten.rand.default", "aten.randn.default"] * 6,
+        "aten.randn.default",
+    ]
+
+
+GRU = "self.cell = nn.GRUCell(I, H)"
+DECLINED = {
+    "reads a tensor's value": (
+        GRU,
+        """
+        h = torch.zeros(B, H)
+        while h.sum() < 10:  # here
+            h = self.cell(x[0], h)
+        return h
+        """,
+    ),
+    "writes to its input x": (
+        GRU,
+        """
+        h = torch.zeros(B, H)
+        x.mul_(2)
+        for t in range(T):
+            h = self.cell(x[t], h)
+        return h
+        """,
+    ),
+    "carries self.h": (
+        GRU + "; self.h = torch.zeros(B, H)",
+        """
+        for t in range(T):
+            self.h = self.cell(x[t], self.h)  # here
+        return self.h
+        """,
+    ),
+    "keeps state between calls in self.h": (
+        GRU + "; self.h = None",
+        """
+        h = torch.zeros(B, H) if self.h is None else self.h
+        for t in range(T):
+            h = self.cell(x[t], h)
+        self.h = h  # here
+        return h
+        """,
+    ),
+    "parameter or buffer": (
+        GRU + "; self.register_buffer('h', torch.zeros(B, H))",
+        """
+        h = self.h
+        for t in range(T):
+            h = self.cell(x[t], h)
+        self.h.copy_(h)  # here
+        return h
+        """,
+    ),
+    "dropout 0.5": ("self.lstm = nn.LSTM(I, H, 2, dropout=0.5)", "return self.lstm(x)[0]  # here"),
+    "dropout of 0.5": (
+        GRU,
+        """
+        h = torch.zeros(B, H)
+        for t in range(T):
+            h = F.dropout(self.cell(x[t], h), 0.5)  # here
+        return h
+        """,
+    ),
+    "_softmax has no rule": (
+        GRU,
+        """
+        h = torch.zeros(B, H)
+        for t in range(T):
+            h = torch.softmax(self.cell(x[t], h), -1)  # here
+        return h
+        """,
+    ),
+    "W @ h": (
+        "self.u = nn.Parameter(torch.randn(H, H))",
+        """
+        h = torch.zeros(H, B)
+        for t in range(T):
+            h = torch.tanh(self.u @ h)  # here
+        return h
+        """,
+    ),
+    "float64": (
+        "self.u = nn.Linear(H, H).double()",
+        """
+        h = torch.zeros(B, H, dtype=torch.float64)
+        for t in range(T):
+            h = torch.tanh(self.u(h))
+        return h
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", DECLINED)
+def test_what_cannot_be_taken_is_declined_with_its_line(reason: str) -> None:
+    init, forward = DECLINED[reason]
+    source = problem(init, "x", forward)
+    with pytest.raises(Declined) as declined:
+        compile_network(source, "declined.py")
+    assert reason in declined.value.reason
+    marked = [number for number, line in enumerate(source.splitlines(), 1) if "# here" in line]
+    if marked:
+        assert [declined.value.line] == marked
+
+
+def test_a_worker_returns_the_network_or_the_reason() -> None:
+    network = network_of(Problem.from_source(CELLS["gru cell over the rows of x"]))
+    assert network == compile_network(CELLS["gru cell over the rows of x"], "problem.py")
+    with pytest.raises(Declined, match="has no rule") as declined:
+        network_of(Problem.from_source(problem(*_with_x(DECLINED["_softmax has no rule"]))))
+    assert declined.value.line is not None
+
+
+def _with_x(pieces: tuple[str, str]) -> tuple[str, str, str]:
+    return pieces[0], "x", pieces[1]
+
+
+def test_a_constructor_that_converts_its_modules() -> None:
+    source = problem(
+        "self.cell = nn.GRUCell(I, H).double().to(torch.float32); self.rnn = nn.RNN(H, H).half().float()",
+        "x",
+        """
+        h, outputs = torch.zeros(B, H), []
+        for t in range(T):
+            h = self.cell(x[t], h)
+            outputs.append(h)
+        return self.rnn(torch.stack(outputs))[0]
+        """,
+    )
+    assert len(compiled(source).recurrences) == 2
+
+
+def test_a_constructor_that_reads_its_weights_is_declined() -> None:
+    source = problem(
+        "self.u = nn.Linear(H, H); self.scale = float(self.u.weight.max())",
+        "x",
+        "return self.u(x) / self.scale",
+        WIDE,
+    )
+    with pytest.raises(Declined, match="constructor reads") as declined:
+        compile_network(source, "problem.py")
+    assert declined.value.line is not None
+
+
+def test_forward_without_repetition_gives_calls_only() -> None:
+    network = compiled(problem("self.o = nn.Linear(I, O)", "x", "return torch.tanh(self.o(x)).sum(0)"))
+    assert not network.recurrences
+
+
+def test_long_loops_compile_in_seconds() -> None:
+    source = problem(
+        "self.x2h = nn.Linear(I, 4 * H); self.h2h = nn.Linear(H, 4 * H)",
+        "x",
+        """
+        h = c = torch.zeros(x.size(0), H)
+        out = torch.zeros(x.size(0), x.size(1), H)
+        for t in range(x.size(1)):
+            i, f, g, o = (self.x2h(x[:, t, :]) + self.h2h(h)).chunk(4, dim=1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            out[:, t, :] = h
+        return out
+        """,
+        "[torch.randn(B, 512, I)]",
+    )
+    started = time.perf_counter()
+    network = compile_network(source, "problem.py")
+    assert time.perf_counter() - started < 60  # 3 s on an idle machine
+    assert [loop.steps for loop in network.recurrences] == [512]
+    assert len(network.statements) < 15
+
+
+BREAKS: dict[str, Callable[[Recurrence], Recurrence]] = {
+    "cannot become": lambda loop: replace(loop, following=(("h", "recurrent"),)),
+    "misses a state": lambda loop: replace(loop, following=()),
+    "unknown": lambda loop: replace(loop, body=loop.body[1:]),
+    "bound twice": lambda loop: replace(loop, body=(*loop.body, loop.body[-1])),
+    "has shape": lambda loop: replace(loop, steps=loop.steps + 1),
+    "no operation": lambda loop: replace(loop, body=(*loop.body[:-1], replace(loop.body[-1], op="tan"))),
+    "cuts outside": lambda loop: replace(
+        loop, body=tuple(replace(i, args=(i.args[0], 13, 5)) if i.name == "z_in" else i for i in loop.body)
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+def test_the_verifier_finds_what_a_pass_breaks(broken: str) -> None:
+    network = compile_network(problem("self.gru = nn.GRU(I, H)", "x", "return self.gru(x)[0]"), "problem.py")
+    statements = tuple(BREAKS[broken](s) if isinstance(s, Recurrence) else s for s in network.statements)
+    with pytest.raises(VerifyError, match=broken):
+        verify(replace(network, statements=statements))
+    with pytest.raises(VerifyError, match="never bound"):
+        verify(replace(network, outputs=Name("nothing")))
+
+
+def kernelbench() -> list[Path]:
+    """KernelBench's recurrent problems of level 3, where they lie on this machine."""
+    beside = Path(__file__).parents[3] / "shared" / "kernelbench"
+    folder = Path(os.environ.get("TILEWRIGHT_KERNELBENCH", beside))
+    return sorted(folder.glob("3[3-9]_*.py")) + sorted(folder.glob("4[0-2]_*.py"))
+
+
+SMALL = {"batch_size": 3, "sequence_length": 5, "seq_len": 5, "input_size": 6, "hidden_size": 7,
+         "num_layers": 2, "output_size": 4}  # fmt: skip
+
+
+def test_kernelbench_problems() -> None:
+    files = kernelbench()
+    if not files:
+        pytest.skip("no KernelBench files; set TILEWRIGHT_KERNELBENCH to their folder")
+    for file in files:
+        source = file.read_text()
+        network = compile_network(source, str(file))
+        assert all(loop.steps > 1 for loop in network.recurrences)
+        small = {name: value for name, value in SMALL.items() if name in size_constants(source)}
+        reduced = with_sizes(source, small)
+        agrees(reduced, compile_network(reduced, str(file)))

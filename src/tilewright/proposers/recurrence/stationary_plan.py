@@ -11,7 +11,7 @@ from tilewright.proposers.recurrence.ranges import bounded, ranges
 TILE = 8  # rows of batch per program: the N of mma.sync
 _ROWS = 16  # and its M
 _MOST_WARPS = 8
-_OTHER_REGISTERS = 40  # addresses, counters and fragments of the exchanged value
+_OTHER_REGISTERS = 40  # addresses and counters
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,13 @@ def _weight_registers(block: Block, warps: int) -> int:
 
 
 def _value_registers(member: ir.Recurrence, blocks: tuple[Block, ...], warps: int) -> int:
-    """States, two steps of each stream, operands and accumulators: rows · 8 / 32 registers each."""
+    """States, two steps of each stream, operands, accumulators: rows · 8 / 32 registers; exchanged values."""
     widths = [state.width for state in member.states]
     widths += [stream.width for stream in member.streams] * 2
     widths += [operand.shape[-1] for operand in member.operands if operand.shape]
     widths += [block.width for block in blocks]
     # A stream of several gates is read gate by gate: count it by what is read at a time, R rows a warp.
-    return sum(max(_ROWS, -(-width // warps)) * TILE // 32 for width in widths)
+    held = sum(max(_ROWS, -(-width // warps)) * TILE // 32 for width in widths)
+    # The right operand of mma.sync: every warp holds all of it, two halves to a register.
+    exchanged = {(block.product.left, block.product.inner, block.format) for block in blocks}
+    return held + sum(form.parts * warps * _rows(inner, warps) * TILE // 64 for _, inner, form in exchanged)

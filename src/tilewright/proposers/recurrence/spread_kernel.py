@@ -14,7 +14,7 @@ from tilewright.proposers.recurrence.spread_helpers import (
     words_helpers,
 )
 from tilewright.proposers.recurrence.spread_members import Member, Members, Run, form
-from tilewright.proposers.recurrence.spread_plan import BYTES, Layout, chunks
+from tilewright.proposers.recurrence.spread_plan import BYTES, CHUNKS_TOGETHER, Layout, chunks
 
 
 def kernels(members: Members, layout: Layout, name: str) -> tuple[str, tuple[str, ...]]:
@@ -40,10 +40,11 @@ def kernels(members: Members, layout: Layout, name: str) -> tuple[str, tuple[str
         start = end
     parameters = ",\n    ".join(["published", *launch_parameters(members), "steps", "batch"])
     rows = f"first_row = tl.program_id(1) * {layout.rows}"
+    words = f"words = steps * tl.num_programs(1) * {word_rows(members, layout)}"
     launched = (
         f"@triton.jit\ndef {name}_kernel(\n    {parameters},\n):\n"
         f'    """Every CTA takes its part of one member through all steps."""\n'
-        f"    cta = tl.program_id(0)\n    {rows}\n    words = steps * tl.num_programs(1) * {word_rows(members, layout)}\n{''.join(calls)}"
+        f"    cta = tl.program_id(0)\n    {rows}\n    {words}\n{''.join(calls)}"
     )
     parts = [gates_helper(name, count) for count in sorted(splits) if count > 1]
     parts += words_helpers(name, members.operand) if loads else ()
@@ -173,7 +174,7 @@ class Function:
         self.loop = self.member.loop
         self.hidden = self.member.hidden
         self.word_rows = word_rows(self.members, self.layout)
-        self.step = Step(self.hidden, self.name)
+        self.step = Step(self.hidden, self.name, self.members.approximate)
         self.width = self.layout.ctas[self.run.first] * self.layout.units
         self.following = dict(self.loop.following)
         self.streams = {stream.name: stream for stream in self.loop.streams}
@@ -414,7 +415,7 @@ class Function:
         index = 0
         while index < len(parts):
             size = parts[index][1]
-            same = [i for i in range(index, len(parts)) if parts[i][1] == size]
+            same = [i for i in range(index, len(parts)) if parts[i][1] == size][:CHUNKS_TOGETHER]
             self.loads.add(len(same))
             targets = ", ".join(f"{name}_row_{i}" for i in same)
             pointers = ", ".join(
@@ -433,8 +434,12 @@ class Function:
         left = variable(product.left)
         precision = self.members.input_precision
         option = f', input_precision="{precision}"' if precision else ""
-        for part in range(len(chunks(self._inner(product)))):
-            onto = f", {name}" if part else ""
-            lines.append(f"{name} = tl.dot({left}_row_{part}, {name}_stationary_{part}{onto}{option})")
+        count_of_parts = len(chunks(self._inner(product)))
+        for part in range(count_of_parts):
+            sum_of = f"{name}_odd" if part % 2 else name
+            onto = f", {sum_of}" if part > 1 else ""
+            lines.append(f"{sum_of} = tl.dot({left}_row_{part}, {name}_stationary_{part}{onto}{option})")
+        if count_of_parts > 1:  # two sums, so that a matrix instruction seldom waits for the one before it
+            lines.append(f"{name} += {name}_odd")
         self._bind_held(product.name, max(1, count), True)
         return lines

@@ -7,11 +7,22 @@ from tilewright.proposers.recurrence.expand import expand
 from tilewright.proposers.recurrence.ir import Network
 from tilewright.proposers.recurrence.merge import merge_products
 from tilewright.proposers.recurrence.partition import partition
+from tilewright.proposers.recurrence.shorten import shorten
 from tilewright.proposers.recurrence.simplify import simplify
 from tilewright.proposers.recurrence.trace import trace
 from tilewright.proposers.recurrence.verify import verify
 
-PASSES = (simplify, partition, simplify, expand, simplify, fuse_biases, merge_products, simplify)
+PASSES = (
+    simplify,
+    partition,
+    simplify,
+    expand,
+    simplify,
+    shorten,
+    fuse_biases,
+    merge_products,
+    simplify,
+)
 
 
 def compile_network(problem_source: str, path: str) -> Network:

@@ -60,10 +60,13 @@ def choose_tile(rows: int, columns: int, inner: int, gpu: Gpu) -> Tile:
 
 DOTS = {
     "float32": 'tl.dot(x, tl.trans(w), acc, input_precision="tf32x3")',
-    "tf32": 'tl.dot(x, tl.trans(w), acc, input_precision="tf32")',
+    "tf32": 'tl.dot(nearest_tf32(x), tl.trans(nearest_tf32(w)), acc, input_precision="tf32")',
     "float16": "tl.dot(x.to(tl.float16), tl.trans(w.to(tl.float16)), acc)",
     "bfloat16": "tl.dot(x.to(tl.bfloat16), tl.trans(w.to(tl.bfloat16)), acc)",
 }
+USES = {
+    "tf32": frozenset({"nearest_tf32"})
+}  # helpers of ops.HELPERS; rounding errs half as far as dropping bits
 EPILOGUES = {"tanh": "tanh(acc)", "sigmoid": "sigmoid(acc)", "relu": "tl.maximum(acc, 0.0)"}
 
 

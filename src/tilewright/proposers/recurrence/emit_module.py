@@ -146,6 +146,8 @@ class _File:
         activations = frozenset(p.activation for p in products if p.activation)
         helpers = {name for launch in self.launches for name in launch.emitted.helpers}
         helpers |= activations & set(HELPERS)
+        if products:
+            helpers |= emit_gemm.USES.get(self.precision, frozenset())
         texts = [HELPERS[name] for name in HELPERS if name in helpers]
         if products:
             texts.append(emit_gemm.kernel(self.precision, activations))

@@ -32,6 +32,13 @@ class Operation:
 
 
 HELPERS = {
+    "nearest_tf32": '''@triton.jit
+def nearest_tf32(x):
+    """x rounded to TF32's ten bits of fraction; the tensor cores would drop the others."""
+    bits = x.to(tl.int32, bitcast=True)
+    rounded = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    return tl.where(x == x, rounded, x)
+''',
     "sigmoid": '''@triton.jit
 def sigmoid(x):
     """1 / (1 + exp(-x)); exact 0 and 1 at the ends, no overflow."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ _GUARDS = "_ZN3c104impl26device_guard_impl_registryE"  # c10::impl::device_guard
 def pretend(gpu: Gpu) -> Iterator[FakeTensorMode]:
     """Within this context tensors are fake, and `torch.cuda` answers as if `gpu` were present."""
     _allow_cuda_tensors()
+    _give_gru_cell_a_shape()
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with contextlib.ExitStack() as stack:
         for owner, name, value in _replacements(gpu):
@@ -99,6 +101,30 @@ def _allow_cuda_tensors() -> None:
         ) from None
     if not guards[_CUDA]:
         guards[_CUDA] = guards[_META]
+
+
+@functools.cache
+def _give_gru_cell_a_shape() -> torch.library.Library:
+    """Let nn.GRUCell run on fake GPU tensors: of the fused cells PyTorch knows the LSTM's shapes only.
+
+    The library must be kept: what it registers goes with it.
+    """
+    library = torch.library.Library("aten", "IMPL")
+    name = "_thnn_fused_gru_cell"
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", "Meta"):
+        library.impl(name, _fused_gru_cell, "Meta")
+    return library
+
+
+def _fused_gru_cell(
+    input_gates: torch.Tensor,
+    hidden_gates: torch.Tensor,
+    hx: torch.Tensor,
+    input_bias: torch.Tensor | None = None,
+    hidden_bias: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The new state, shaped as hx [B, H], and a workspace of five values per hidden unit."""
+    return torch.empty_like(hx), hx.new_empty((hx.shape[0], 5 * hx.shape[1]))
 
 
 def _indexed(value: Any) -> Any:

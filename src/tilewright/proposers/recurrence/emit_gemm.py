@@ -40,7 +40,7 @@ TILES = (
     Tile(64, 64, 64, 4, 2),
     Tile(64, 32, 64, 4, 3),
     Tile(32, 32, 64, 4, 3),
-    Tile(16, 32, 64, 2, 3),
+    Tile(16, 32, 64, 4, 3),
 )
 ENOUGH = 0.7  # of the SMs with a program each: smaller tiles would read the operands more often
 

@@ -18,12 +18,15 @@ def fitted(lines: Iterable[str], depth: int = 0) -> str:
 
 
 def fit(line: str, depth: int = 0) -> str:
-    """One line of code, broken at the commas of its last bracket, or of the names it assigns.
+    """One line of code, broken at the commas of its last bracket, or of the names it assigns, or before
+    the calls of a chain.
 
     A line that ends in no bracket and assigns no tuple stays as it is.
     """
     if depth + len(line) <= WIDTH or "\n" in line:
         return line
+    if line.endswith(","):
+        return fit(line[:-1], depth + 1) + ","
     indented = len(line) - len(line.lstrip())
     margin, code = line[:indented], line[indented:]
     if code[-1] not in CLOSING:
@@ -34,6 +37,11 @@ def fit(line: str, depth: int = 0) -> str:
         broken = f"{margin}(\n{_items(names, indented, depth)}{margin}) = "
         rest = fit(margin + value, depth).lstrip()
         return broken + rest
+    links = _links(value) if equals else []
+    if len(links) > 2:
+        inner = " " * (indented + 4)
+        chain = "".join(fit(inner + link, depth) + "\n" for link in links)
+        return f"{margin}{names} = (\n{chain}{margin})"
     if start is None or start + 1 == len(code) - 1:
         return line
     inside = code[start + 1 : -1]
@@ -55,6 +63,17 @@ def _opening(code: str) -> int | None:
             if place == len(code) - 1:
                 return start
     return None
+
+
+def _links(value: str) -> list[str]:
+    """The calls of a chain: "torch.stack(…)", ".view(…)", ".to(…)"."""
+    links, depth = [""], 0
+    for place, letter in enumerate(value):
+        depth += (letter in OPENING) - (letter in CLOSING)
+        if letter == "." and depth == 0 and value[place - 1] in CLOSING:
+            links.append("")
+        links[-1] += letter
+    return links
 
 
 def _items(inside: str, indented: int, depth: int) -> str:

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "recurrence"))
 import cells  # noqa: E402
 
-from tilewright.proposers.recurrence import assembly, ops  # noqa: E402
+from tilewright.proposers.recurrence import ops  # noqa: E402
 from tilewright.proposers.recurrence.emit_spread import emit  # noqa: E402
 from tilewright.proposers.recurrence.ir import Declined  # noqa: E402
 
@@ -36,8 +36,7 @@ def file_and_problem(gpu: str, kind: str, layers: int, directions: int, batch: i
         f"{head}\n\nclass Model(nn.Module):\n    def forward(self, *values):\n        return values[0]\n\n\n"
         f"def get_inputs():\n    return [{draws}]\n\n\ndef get_init_inputs():\n    return []\n"
     )
-    texts = ops.HELPERS | assembly.HELPERS
-    helpers = "\n\n".join(texts[name] for name in made.helpers)
+    helpers = "\n\n".join(ops.HELPERS[name] for name in made.helpers)
     file = (
         f"{head}import triton\nimport triton.language as tl\n\n\n{helpers}\n\n{made.kernels}\n\n"
         f"{made.wrapper}\n\n"

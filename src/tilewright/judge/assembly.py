@@ -69,9 +69,6 @@ def _store(operands: Sequence[Any], dtype: Any) -> Any:
     import numpy as np
     from triton._C.libtriton import interpreter
 
-    from tilewright.judge.cooperative import BATON
-
-    BATON.stores += 1
     address = np.ascontiguousarray(operands[0]).astype(np.uint64)
     mask = operands[2] != 0 if len(operands) == 3 else np.ones(address.shape, bool)
     interpreter.store(address, np.ascontiguousarray(operands[1]), np.ascontiguousarray(mask))
@@ -111,7 +108,6 @@ FORMS = {
     "load_weight": Form("ld.global.nc.b16 $0, [$1];", "=h,l,h", True, _load),
     "store": Form("st.global.f32 [$1], $2; mov.b32 $0, 0;", "=r,l,f", False, _store),
     "store_if": Form(_STORE_IF, "=r,l,f,r", False, _store),
-    "publish": Form("st.relaxed.gpu.global.b32 [$1], $2; mov.b32 $0, 0;", "=r,l,r", False, _store),
     "tanh": Form(_TANH, "=f,f", True, _tanh),
     "sigmoid": Form(_SIGMOID, "=f,f", True, _sigmoid),
     "approximate_tanh": Form("tanh.approx.f32 $0, $1;", "=f,f", True, _approximate_tanh),

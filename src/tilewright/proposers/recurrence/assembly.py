@@ -53,13 +53,6 @@ HELPERS = {
         "Stores value where wanted is not 0, in the layout it has.",
         "tl.int32",
     ),
-    "publish_word": _helper(
-        "publish_word",
-        "publish",
-        "address, word",
-        "Stores words of 32 bits for other CTAs to poll, each whole, in the layout it has.",
-        "tl.int32",
-    ),
     "quick_tanh": _helper(
         "quick_tanh",
         "tanh",

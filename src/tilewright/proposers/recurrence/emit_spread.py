@@ -2,17 +2,14 @@
 
 Each CTA owns a few hidden units, all their gates, and the rows of the weights that belong to them, which it
 keeps in registers. What it computes for its units goes to global memory, at an address of its own for every
-step; every CTA of the member reads it from there, and so do the CTAs of the member above. There is no
-barrier: the buffer is filled beforehand with a bit pattern that is never published, and a reader loads
-until it is gone.
+step; every CTA of the member reads it from there, and so do the CTAs of the member above. No barrier: the
+buffer is filled beforehand with a bit pattern that no number has, and a reader loads until it is gone. So a
+value is its own flag, nothing is overwritten, and no order between different addresses is relied on.
 
-Why that is enough in PTX's memory model: a value is published by one relaxed store of a 32-bit word at GPU
-scope, and polled by volatile loads, which are relaxed too, of whole words (a vector counts as its
-elements). Two values of half precision share a word, from two rows that one thread holds, so that no load
-is wider than the store it meets. Each word is written once. So a word is its own flag: a reader that does
-not see the pattern sees the value, and no order between different words is relied on. The fill is an
-earlier kernel of the same stream, so it comes before every store. Progress needs all CTAs resident, which a
-cooperative launch ensures.
+Readers load with ld.volatile; publishing is a plain st.global. PTX's memory model calls that a race, although
+each value is stored once and whole. Publishing with st.relaxed, in words of two values, took away that
+objection and more than doubled the step on an H200 (2.4 to 5.3 µs for six layers of LSTM), with the other
+changes made beside it; it waits for a measurement that tells them apart.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from tilewright.proposers.recurrence.ops import OPS
 
 RESERVED = frozenset({
     "tl", "triton", "cta", "member", "first_row", "steps", "batch", "step", "time", "next_time",
-    "row", "unit",  "live", "mine", "own", "below", "published", "sigmoid", "tanh", "and", "or",
+    "row", "unit", "live", "mine", "own", "below", "published", "sigmoid", "tanh", "and", "or",
     "not", "in", "is", "if", "else", "for", "while", "def", "class", "return", "lambda", "pass",
-    "words", "word_row", "None", "True", "False", "range", "from", "float",
+    "None", "True", "False", "range", "from", "float",
 })  # fmt: skip
 
 
@@ -58,12 +58,10 @@ class Step:
     Args:
         hidden: H; tiles and gates hold the units of one CTA.
         prefix: of the helpers that take a tile apart.
-        approximate: whether tanh and sigmoid may err by 2^-11, as much as the products' operands.
     """
 
     hidden: int
     prefix: str
-    approximate: bool = False
     values: dict[str, Shown] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
@@ -96,20 +94,18 @@ class Step:
         if node.op not in OPS:
             raise Declined(f"{node.op} mixes columns, which different CTAs hold")
         operation = OPS[node.op]
-        approximate = self.approximate and node.op in ("tanh", "sigmoid")
-        expression = f"approximate_{node.op}({{0}})" if approximate else operation.triton
-        self.helpers.update((f"approximate_{node.op}",) if approximate else operation.uses)
+        self.helpers.update(operation.uses)
         count = self.gates_of(node.width, f"the result of {node.op}")
         shown = [self.values[a.name] for a in node.args if isinstance(a, Name)]
         rows, columns = any(s.rows for s in shown), any(s.columns for s in shown)
         target = variable(node.name)
         if count > 1 and all(s.tile is not None or s.count == 0 for s in shown):
-            self._write(target, expression, [self._tiled(a) for a in node.args])
+            self._write(target, operation.triton, [self._tiled(a) for a in node.args])
             self.bind(node.name, Shown((), target, count, rows, columns))
             return
         targets = (target,) if count <= 1 else tuple(f"{target}_{gate}" for gate in range(count))
         for gate, piece in enumerate(targets):
-            self._write(piece, expression, [self._gate(a, gate, count) for a in node.args])
+            self._write(piece, operation.triton, [self._gate(a, gate, count) for a in node.args])
         self.bind(node.name, Shown(targets, None, count, rows, columns))
 
     def separate(self, name: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textwrap import indent
+from textwrap import dedent, indent
 
 TRITON = {"fp16": "tl.float16", "bf16": "tl.bfloat16", "fp32": "tl.float32"}
 BITS = {"fp16": "tl.int16", "bf16": "tl.int16", "fp32": "tl.int32"}
@@ -53,51 +53,31 @@ def _renamed(line: str, inner: str, outer: str, offset: int, count: int) -> str:
 
 
 def arrived_helper(name: str, operand: str, count: int) -> str:
-    """The wait: loads that bypass L1, again and again, until no word is missing."""
+    """The wait: loads that bypass L1, again and again, until no element is missing."""
     places = [f"place_{i}" for i in range(count)] if count > 1 else ["place"]
-    words = [f"words_{i}" for i in range(count)] if count > 1 else ["words"]
+    values = [f"bits_{i}" for i in range(count)] if count > 1 else ["bits"]
     load = "\n".join(
-        f"{word} = tl.load({place}, volatile=True)" for word, place in zip(words, places, strict=True)
+        f"{value} = tl.load({place}, mask=live, other=0, volatile=True)"
+        for value, place in zip(values, places, strict=True)
     )
-    missing = " | ".join(f"({word} == -1)" for word in words)
-    returned = ", ".join(f"{name}_operand({word})" for word in words)
+    missing = " | ".join(f"({value} == -1)" if count > 1 else f"{value} == -1" for value in values)
+    returned = ", ".join(f"{value}.to({TRITON[operand]}, bitcast=True)" for value in values)
     return (
-        f"@triton.jit\ndef {name}_arrived_{count}({', '.join(places)}):\n"
+        f"@triton.jit\ndef {name}_arrived_{count}({', '.join(places)}, live):\n"
         '    """What other CTAs publish there, once all of it is there: all bits set means not yet."""\n'
         f"{indent(load, '    ')}\n"
-        f"    while tl.max(({missing}).to(tl.int32)) != 0:\n"
+        f"    while tl.max(tl.max(({missing}).to(tl.int32), axis=1), axis=0) != 0:\n"
         f"{indent(load, '        ')}\n"
         f"    return {returned}\n"
     )
 
 
-def words_helpers(name: str, operand: str) -> tuple[str, str]:
-    """Values to the words that are published, which never have all bits set, and back."""
-    to, width = TRITON[operand], BITS[operand]
-    if operand == "fp32":
-        made = "word = value.to(tl.int32, bitcast=True)"
-        back = "return word.to(tl.float32, bitcast=True)"
-        doc = "Each value is a word"
-    else:
-        made = f"""\
-bits = value.to({to}).to({width}, bitcast=True)
-    low, high = tl.split(bits.reshape(2, bits.shape[0] // 2, bits.shape[1]).permute(1, 2, 0))
-    word = (low.to(tl.int32) & 0xFFFF) | (high.to(tl.int32) << 16)"""
-        back = f"""\
-bits = tl.join(word.to({width}), (word >> 16).to({width})).permute(2, 0, 1)
-    return bits.reshape(2 * word.shape[0], word.shape[1]).to({to}, bitcast=True)"""
-        doc = "A word is a value of the tile's upper half of rows and the one as far down its lower half"
-    publish = f'''\
-@triton.jit
-def {name}_publish(place, value):
-    """{doc}; a NaN of all bits set becomes another NaN."""
-    {made}
-    publish_word(place.to(tl.int64), tl.where(word == -1, -2, word))
-'''
-    operand_of = f'''\
-@triton.jit
-def {name}_operand(word):
-    """The values of published words, as an operand of a product."""
-    {back}
-'''
-    return publish, operand_of
+def bits_helper(name: str, operand: str) -> str:
+    """What is published: never the pattern that stands for a missing value."""
+    return dedent(f'''\
+        @triton.jit
+        def {name}_bits(value):
+            """A value as it is published; a NaN of all bits set becomes another NaN."""
+            bits = value.to({TRITON[operand]}).to({BITS[operand]}, bitcast=True)
+            return tl.where(bits == -1, -2, bits).to({BITS[operand]})
+        ''')

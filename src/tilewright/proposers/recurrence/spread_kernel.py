@@ -10,11 +10,11 @@ from tilewright.proposers.recurrence.spread_body import Shown, Step, padded_gate
 from tilewright.proposers.recurrence.spread_helpers import (
     TRITON,
     arrived_helper,
+    bits_helper,
     gates_helper,
-    words_helpers,
 )
 from tilewright.proposers.recurrence.spread_members import Member, Members, Run, form
-from tilewright.proposers.recurrence.spread_plan import BYTES, CHUNKS_TOGETHER, Layout, chunks
+from tilewright.proposers.recurrence.spread_plan import Layout, chunks
 
 
 def kernels(members: Members, layout: Layout, name: str) -> tuple[str, tuple[str, ...]]:
@@ -40,17 +40,15 @@ def kernels(members: Members, layout: Layout, name: str) -> tuple[str, tuple[str
         start = end
     parameters = ",\n    ".join(["published", *launch_parameters(members), "steps", "batch"])
     rows = f"first_row = tl.program_id(1) * {layout.rows}"
-    words = f"words = steps * tl.num_programs(1) * {word_rows(members, layout)}"
     launched = (
         f"@triton.jit\ndef {name}_kernel(\n    {parameters},\n):\n"
         f'    """Every CTA takes its part of one member through all steps."""\n'
-        f"    cta = tl.program_id(0)\n    {rows}\n    {words}\n{''.join(calls)}"
+        f"    cta = tl.program_id(0)\n    {rows}\n    cells = steps * batch\n{''.join(calls)}"
     )
     parts = [gates_helper(name, count) for count in sorted(splits) if count > 1]
-    parts += words_helpers(name, members.operand) if loads else ()
     parts += [arrived_helper(name, members.operand, count) for count in sorted(loads)]
-    parts += [*(text for _, text in texts.values()), launched]
-    return "\n\n".join(parts), tuple(sorted(helpers | ({"publish_word"} if loads else set())))
+    parts += [bits_helper(name, members.operand), *(text for _, text in texts.values()), launched]
+    return "\n\n".join(parts), tuple(sorted(helpers))
 
 
 def launch_parameters(members: Members) -> list[str]:
@@ -90,11 +88,6 @@ def prefixes(members: Members, layout: Layout) -> list[int]:
     return before
 
 
-def word_rows(members: Members, layout: Layout) -> int:
-    """Rows of 32-bit words in which the values of one tile are published."""
-    return layout.rows * BYTES[members.operand] // 4
-
-
 def inner_of(layout: Layout, member: Member, number: int, product: Product) -> int:
     """Columns of the value that a product of member `number` reads, with the padding of whole CTAs."""
     follows = member.follows.get(product.left)
@@ -127,12 +120,12 @@ def _branch(
     arguments = [f"({place}) % {ctas}" if run.count > 1 else place, "first_row", "steps", "batch"]
     width = ctas * layout.units
     for position in range(len(member.published)):
-        arguments.append(f"published + words * ({before[run.first] + position * width}{index})")
+        arguments.append(f"published + cells * ({before[run.first] + position * width}{index})")
     for follows in member.follows.values():
         lower = members.all[follows.member]
         width = layout.ctas[follows.member] * layout.units
         assert follows.published < len(lower.published)
-        arguments.append(f"published + words * ({before[follows.member] + follows.published * width}{index})")
+        arguments.append(f"published + cells * ({before[follows.member] + follows.published * width}{index})")
     for product in member.loop.products:
         size = ctas * inner_of(layout, member, run.first, product) * tile_columns(layout, member, product)
         arguments.append(
@@ -142,7 +135,7 @@ def _branch(
     for stream in member.outside:
         arguments += [f"{variable(stream)}_{part}_{run.first}" for part in ("values", "t", "b", "w")]
     for base, result in zip(results(member), member.results, strict=True):
-        values = f"steps * batch * {member.hidden}" if result.every_step else f"batch * {member.hidden}"
+        values = f"cells * {member.hidden}" if result.every_step else f"batch * {member.hidden}"
         arguments.append(f"{base}_{number}" + (f" + member * ({values})" if run.count > 1 else ""))
     listed = ",\n        ".join(arguments)
     call = f"{function}(\n        {listed},\n    )"
@@ -173,8 +166,7 @@ class Function:
         self.member: Member = self.members.all[self.run.first]
         self.loop = self.member.loop
         self.hidden = self.member.hidden
-        self.word_rows = word_rows(self.members, self.layout)
-        self.step = Step(self.hidden, self.name, self.members.approximate)
+        self.step = Step(self.hidden, self.name)
         self.width = self.layout.ctas[self.run.first] * self.layout.units
         self.following = dict(self.loop.following)
         self.streams = {stream.name: stream for stream in self.loop.streams}
@@ -221,8 +213,6 @@ class Function:
             f"row = first_row + tl.arange(0, {self.layout.rows})[:, None]",
             f"unit = cta * {units} + tl.arange(0, {units})[None, :]",
             "live = row < batch",
-            f"words = tl.num_programs(1) * {self.word_rows}  # rows of words that a step publishes",
-            f"word_row = tl.program_id(1) * {self.word_rows} + tl.arange(0, {self.word_rows})[:, None]",
             "mine = live" if whole else f"mine = live & (unit < {self.hidden})",
         ]
         for gates in sorted(self.columns):
@@ -275,8 +265,8 @@ class Function:
             value = self.step.whole(name)
             if self.width != self.hidden:
                 value = f"tl.where(unit < {self.hidden}, {value}, 0.0)"
-            where = f"own_{position} + ({time} * words + word_row) * {self.width} + unit"
-            self.step.lines.append(f"{self.name}_publish({where}, {value})")
+            where = f"own_{position} + ({time} * batch + row) * {self.width} + unit"
+            self.step.lines.append(f"tl.store({where}, {self.name}_bits({value}), mask=live)")
         for base, result in zip(results(self.member), self.member.results, strict=True):
             source = self.following.get(result.source, result.source)
             if result.every_step:
@@ -410,12 +400,12 @@ class Function:
         name = variable(product.left)
         region = f"own_{self.member.own[product.left]}" if own else f"{name}_below"
         inner = self._inner(product)
-        lines = [f"{name}_at = {region} + ({time} * words + word_row) * {inner}"]
+        lines = [f"{name}_at = {region} + (({time}) * batch + row) * {inner}"]
         parts = chunks(inner)
         index = 0
         while index < len(parts):
             size = parts[index][1]
-            same = [i for i in range(index, len(parts)) if parts[i][1] == size][:CHUNKS_TOGETHER]
+            same = [i for i in range(index, len(parts)) if parts[i][1] == size]
             self.loads.add(len(same))
             targets = ", ".join(f"{name}_row_{i}" for i in same)
             pointers = ", ".join(
@@ -424,7 +414,7 @@ class Function:
                 + f"tl.arange(0, {size})[None, :]"
                 for i in same
             )
-            lines.append(f"{targets} = {self.name}_arrived_{len(same)}({pointers})")
+            lines.append(f"{targets} = {self.name}_arrived_{len(same)}({pointers}, live)")
             index += len(same)
         return lines
 
@@ -434,12 +424,8 @@ class Function:
         left = variable(product.left)
         precision = self.members.input_precision
         option = f', input_precision="{precision}"' if precision else ""
-        count_of_parts = len(chunks(self._inner(product)))
-        for part in range(count_of_parts):
-            sum_of = f"{name}_odd" if part % 2 else name
-            onto = f", {sum_of}" if part > 1 else ""
-            lines.append(f"{sum_of} = tl.dot({left}_row_{part}, {name}_stationary_{part}{onto}{option})")
-        if count_of_parts > 1:  # two sums, so that a matrix instruction seldom waits for the one before it
-            lines.append(f"{name} += {name}_odd")
+        for part in range(len(chunks(self._inner(product)))):
+            onto = f", {name}" if part else ""
+            lines.append(f"{name} = tl.dot({left}_row_{part}, {name}_stationary_{part}{onto}{option})")
         self._bind_held(product.name, max(1, count), True)
         return lines

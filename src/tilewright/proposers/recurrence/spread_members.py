@@ -71,7 +71,6 @@ class Members:
     Args:
         operand: Triton type of the products' operands: "fp16", "bf16", "fp32".
         input_precision: of tl.dot, for float32 operands.
-        approximate: whether tanh and sigmoid may err by 2^-11, as much as the operands.
     """
 
     all: tuple[Member, ...]
@@ -79,7 +78,6 @@ class Members:
     types: dict[str, Tensor]
     operand: str
     input_precision: str | None
-    approximate: bool
 
     def operand_bytes(self, loop: Recurrence, product: Product) -> int:
         return BYTES[self.operand]
@@ -101,7 +99,6 @@ def network(group: Group, types: dict[str, Tensor], precision: str, wanted: froz
         types,
         operand,
         INPUT_PRECISION[precision] if operand == "fp32" else None,
-        precision != "float32",
     )
 
 

@@ -15,8 +15,7 @@ UNITS = (8, 16, 32, 64, 128)
 WEIGHT_REGISTERS = 144  # of a thread's 255; the rest holds one step's values and addresses
 EASY_REGISTERS = 176  # weights, and the rows of a state as operands of one dot: no spill seen below
 STEP_SHARED_BYTES = 12 * 1024  # besides weights and rows of a state: gates on their way out, reductions
-CHUNKS_TOGETHER = 4  # that a thread waits for at once: more would spill beside 128 registers of weights
-LONGEST_CHUNK = 128  # columns of a state read by one load
+LONGEST_CHUNK = 256  # columns of a state read by one load
 BYTES = {"fp16": 2, "bf16": 2, "fp32": 4}
 
 
@@ -105,7 +104,7 @@ def layouts(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], in
                     rows = max(rows, ROWS * size)
                     widest = max(widest, columns)
                 registers, shared = max(registers, held), max(shared, staged + rows)
-                operands = max(operands, min(rows // ROWS, LONGEST_CHUNK * 4) * ROWS // (32 * 4))
+                operands = max(operands, min(rows // ROWS, LONGEST_CHUNK * 2) * ROWS // (32 * 4))
             if 2 * widest < MMA_COLUMNS * warps:  # at most two warps do the same work
                 continue
             if registers <= WEIGHT_REGISTERS and shared + STEP_SHARED_BYTES <= limit:

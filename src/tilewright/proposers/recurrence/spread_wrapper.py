@@ -5,11 +5,12 @@ from __future__ import annotations
 from tilewright.proposers.recurrence.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.ir import Product
 from tilewright.proposers.recurrence.spread_body import padded_gates, variable
-from tilewright.proposers.recurrence.spread_kernel import given, inner_of, prefixes, word_rows
+from tilewright.proposers.recurrence.spread_kernel import given, inner_of, prefixes
 from tilewright.proposers.recurrence.spread_members import Member, Members, Run
 from tilewright.proposers.recurrence.spread_plan import Layout
 
 TORCH = {"fp16": "torch.float16", "bf16": "torch.bfloat16", "fp32": "torch.float32"}
+BITS = {"fp16": "torch.int16", "bf16": "torch.int16", "fp32": "torch.int32"}
 MOST_ELEMENTS = 2**31  # of one tensor, since addresses are computed in 32 bits
 
 
@@ -45,15 +46,15 @@ def wrapper(members: Members, layout: Layout, name: str, kernels: str, helpers: 
         lines += [f"if {names[value]}.shape != {shape}:", f'    raise ValueError(f"{said}")']
     widest = max([columns, *(s.width for s in outside)])
     lines += [
-        f"if steps * (batch + {layout.rows - 1}) * {widest} >= {MOST_ELEMENTS}:",
+        f"if steps * batch * {widest} >= {MOST_ELEMENTS}:",
         '    raise ValueError(f"{steps} steps of {batch} rows are more than 32-bit addresses reach")',
         f"grid = ({total}, triton.cdiv(batch, {layout.rows}))",
         "if torch.cuda.is_available():  # CTAs wait for one another, so all of them must be running",
         "    sms = torch.cuda.get_device_properties(device).multi_processor_count",
         "    if grid[0] * grid[1] > sms:",
         '        raise RuntimeError(f"a batch of {batch} needs {grid[0] * grid[1]} SMs, this GPU has {sms}")',
-        f"words = steps * grid[1] * {word_rows(members, layout)} * {columns}  # all bits set: not there yet",
-        "published = torch.full((words,), -1, dtype=torch.int32, device=device)",
+        f"size = steps * batch * {columns}",
+        f"published = torch.full((size,), -1, dtype={BITS[members.operand]}, device=device)",
     ]
     returned: list[str] = []
     results: list[str] = []

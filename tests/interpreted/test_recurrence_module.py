@@ -141,7 +141,8 @@ def emitted(layout: str) -> Emitted:
     padded = f"torch.nn.functional.pad(w_h.to(torch.float16), (0, {16 - H}, 0, {16 - H}))"
     return Emitted(
         KERNEL, WRAPPER, "loop", ("pre", "h0", "weight"), ("states", "last"), ("tanh",),
-        notes=("Plan: one program a row.",), packed=(Packed("weight", ("w_h",), padded),), stream_layout=layout,
+        notes=("Plan: one program a row.",), packed=(Packed("weight", ("w_h",), padded),),
+        stream_layout=layout,
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class GluonKernel(Kernel):
 
     _tl = "gl"
     _decorator = "gluon.jit"
+    _takes_any_steps = False  # two steps a round, one for each buffer
     _stores_late = True
 
     def _axes(self) -> None:

@@ -22,7 +22,7 @@ from tilewright.gpu.model import Gpu
 from tilewright.proposers.recurrence import ir
 from tilewright.proposers.recurrence.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.slices import sink_slices
-from tilewright.proposers.recurrence.stationary_kernel import Kernel
+from tilewright.proposers.recurrence.stationary_kernel import Kernel, plain
 from tilewright.proposers.recurrence.stationary_plan import TILE, Block, Plan, plan
 from tilewright.proposers.recurrence.variables import renamed
 
@@ -65,11 +65,12 @@ def assembled(
     arguments = tuple(dict.fromkeys(given)) + tuple(one.name for one in packed)
     programs = -(-member.batch // TILE)
     lines = [f"def {name}({', '.join(arguments)}):"]
-    lines.append(f'    """{member.steps} steps in {programs} program(s) of {planned.warps} warps."""')
+    steps = f"{plain(member.streams[0].value)}.shape[0]" if kernel.steps_are_free else str(member.steps)
+    lines.append(f'    """All steps in {programs} program(s) of {planned.warps} warps."""')
     widths = {item.name: item.width for item in (*member.states, *member.body)}
     for result in member.results:
-        time = (member.steps,) if result.every_step else ()
-        shape = (*time, member.batch, widths[result.source])
+        time = f"{steps}, " if result.every_step else ""
+        shape = f"({time}{member.batch}, {widths[result.source]})"
         lines.append(f"    {result.name} = torch.empty({shape}, device={given[0]}.device)")
     lines.append(f"    {kernel.name}[({programs},)](")
     lines += [f"        {argument}," for argument in kernel.arguments]
@@ -95,6 +96,7 @@ def assembled(
             f"about {planned.value_registers} for the values of a step",
         ),
         packed=packed,
+        free=frozenset({"steps"}) if kernel.steps_are_free else frozenset(),
     )
 
 

@@ -47,8 +47,9 @@ class Kernel:
 
     def source(self) -> str:
         """The kernel, decorated."""
-        steps = self.member.steps
         self._axes()
+        if self._counts_at_run_time:
+            self._parameter("steps", f"{plain(self.member.streams[0].value)}.shape[0]")
         if self.member.batch % TILE:
             self._add(f"read = {self._tl}.minimum(column, {self.member.batch - 1})")
         self._values_before()
@@ -58,18 +59,32 @@ class Kernel:
         self._loop()
         self._last_step()
         head = f"@{self._decorator}\ndef {self.name}({', '.join(self.parameters)}):\n"
-        doc = f'    """{steps} steps of {TILE} rows of batch a program; the weights stay in registers."""\n'
+        doc = f'    """All steps of {TILE} rows of batch a program; the weights stay in registers."""\n'
         return head + doc + "\n".join(self._lines) + "\n"
 
     def _loop(self) -> None:
-        self._add(f"for step in range({self.member.steps}):")
+        self._add(f"for step in range({'steps' if self._counts_at_run_time else self.member.steps}):")
         self._depth = 2
         self._step("tl.cast(step, tl.int64)")
         self._depth = 1
 
+    @property
+    def steps_are_free(self) -> bool:
+        """Whether the kernel takes any number of steps: a stream says how many there are."""
+        return self._counts_at_run_time
+
+    @property
+    def _counts_at_run_time(self) -> bool:
+        return self._takes_any_steps and bool(self.member.streams)
+
+    @property
+    def _last(self) -> str:
+        """The number of the last step, as an expression."""
+        return "(steps - 1)" if self._counts_at_run_time else str(self.member.steps - 1)
+
     def _step(self, number: str) -> None:
         """One step; `number` counts from 0, as int64."""
-        last = self.member.steps - 1
+        last = self._last
         self._given.clear()
         if self.member.reverse:
             self._add(f"now = {last} - {number}")
@@ -105,6 +120,7 @@ class Kernel:
 
     _tl = "tl"
     _decorator = "triton.jit"
+    _takes_any_steps = True
     _stores_late = False  # whether a state is stored in the next step, while that step's products run
 
     def _axes(self) -> None:
@@ -207,7 +223,7 @@ class Kernel:
                 held_as = self._held_as(key)
                 address = self._address(name, width, first, held_as, batch=len(operand.shape) == 2)
                 self._bring(key, address, held_as)
-        start = member.steps - 1 if member.reverse else 0
+        start = f"(tl.zeros((), tl.int64) + {self._last})" if self._counts_at_run_time else self._last
         for stream in member.streams:
             name = f"{plain(stream.name)}_all"
             self._pointer(name, plain(stream.value), "t", "b", "w")
@@ -215,7 +231,8 @@ class Kernel:
                 at = f"{plain(key)}_at"
                 held_as = self._held_as(key)
                 self._add(f"{at} = {self._address(name, width, first, held_as, batch=True)}")
-                self._bring(key, f"{at} + {start} * {self._bytes(f'{name}_t')}" if start else at, held_as)
+                first_read = f"{at} + {start} * {self._bytes(f'{name}_t')}" if member.reverse else at
+                self._bring(key, first_read, held_as)
                 self._streams.append((self._text[key], at, f"{name}_t"))
 
     def _bring(self, value: str, address: str, width: int) -> None:
@@ -434,7 +451,7 @@ class Kernel:
 
     def _last_step(self) -> None:
         for result, state in self._late():
-            self._store(result, self._text[state], str(0 if self.member.reverse else self.member.steps - 1))
+            self._store(result, self._text[state], "0" if self.member.reverse else self._last)
         states = {state.name for state in self.member.states}
         for result in self.member.results:
             if not result.every_step and result.source in states:

@@ -55,9 +55,10 @@ def loop_of(emitted: Emitted, strides: dict[str, int], cc: int, warps: int, path
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     kernel = module.loop_kernel
-    kinds = dict.fromkeys(strides, "constexpr") | {"steps": "i32"}
+    strides = strides | {"steps": STEPS} if "steps" in kernel.arg_names else strides
     signature = {
-        name: kinds.get(name, "*fp16" if name.endswith("_packed") else "*fp32") for name in kernel.arg_names
+        name: "constexpr" if name in strides else "*fp16" if name.endswith("_packed") else "*fp32"
+        for name in kernel.arg_names
     }
     aligned: Any = {
         (index,): [["tt.divisibility", 16]]

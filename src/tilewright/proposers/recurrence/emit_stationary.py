@@ -65,7 +65,7 @@ def assembled(
     arguments = tuple(dict.fromkeys(given)) + tuple(one.name for one in packed)
     programs = -(-member.batch // TILE)
     lines = [f"def {name}({', '.join(arguments)}):"]
-    steps = f"{plain(member.streams[0].value)}.shape[0]" if kernel.steps_are_free else str(member.steps)
+    steps = f"{plain(member.streams[0].value)}.shape[0]" if kernel.steps_given else str(member.steps)
     lines.append(f'    """All steps in {programs} program(s) of {planned.warps} warps."""')
     widths = {item.name: item.width for item in (*member.states, *member.body)}
     for result in member.results:
@@ -96,7 +96,7 @@ def assembled(
             f"about {planned.value_registers} for the values of a step",
         ),
         packed=packed,
-        free=frozenset({"steps"}) if kernel.steps_are_free else frozenset(),
+        free=frozenset({"steps"}) if kernel.steps_given else frozenset(),
     )
 
 

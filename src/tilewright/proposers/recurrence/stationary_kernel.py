@@ -48,8 +48,9 @@ class Kernel:
     def source(self) -> str:
         """The kernel, decorated."""
         self._axes()
-        if self._counts_at_run_time:
-            self._parameter("steps", f"{plain(self.member.streams[0].value)}.shape[0]")
+        if self.steps_given:
+            count = f"{plain(self.member.streams[0].value)}.shape[0]"
+            self._parameter("steps", count, constant=True)  # one more register held would spill
         if self.member.batch % TILE:
             self._add(f"read = {self._tl}.minimum(column, {self.member.batch - 1})")
         self._values_before()
@@ -63,24 +64,20 @@ class Kernel:
         return head + doc + "\n".join(self._lines) + "\n"
 
     def _loop(self) -> None:
-        self._add(f"for step in range({'steps' if self._counts_at_run_time else self.member.steps}):")
+        self._add(f"for step in range({'steps' if self.steps_given else self.member.steps}):")
         self._depth = 2
         self._step("tl.cast(step, tl.int64)")
         self._depth = 1
 
     @property
-    def steps_are_free(self) -> bool:
-        """Whether the kernel takes any number of steps: a stream says how many there are."""
-        return self._counts_at_run_time
-
-    @property
-    def _counts_at_run_time(self) -> bool:
+    def steps_given(self) -> bool:
+        """Whether the kernel is handed the number of steps, which a stream says."""
         return self._takes_any_steps and bool(self.member.streams)
 
     @property
     def _last(self) -> str:
         """The number of the last step, as an expression."""
-        return "(steps - 1)" if self._counts_at_run_time else str(self.member.steps - 1)
+        return "(steps - 1)" if self.steps_given else str(self.member.steps - 1)
 
     def _step(self, number: str) -> None:
         """One step; `number` counts from 0, as int64."""
@@ -223,7 +220,6 @@ class Kernel:
                 held_as = self._held_as(key)
                 address = self._address(name, width, first, held_as, batch=len(operand.shape) == 2)
                 self._bring(key, address, held_as)
-        start = f"(tl.zeros((), tl.int64) + {self._last})" if self._counts_at_run_time else self._last
         for stream in member.streams:
             name = f"{plain(stream.name)}_all"
             self._pointer(name, plain(stream.value), "t", "b", "w")
@@ -231,7 +227,7 @@ class Kernel:
                 at = f"{plain(key)}_at"
                 held_as = self._held_as(key)
                 self._add(f"{at} = {self._address(name, width, first, held_as, batch=True)}")
-                first_read = f"{at} + {start} * {self._bytes(f'{name}_t')}" if member.reverse else at
+                first_read = f"{at} + {self._last} * {self._bytes(f'{name}_t')}" if member.reverse else at
                 self._bring(key, first_read, held_as)
                 self._streams.append((self._text[key], at, f"{name}_t"))
 

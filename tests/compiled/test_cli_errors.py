@@ -142,10 +142,14 @@ def test_a_kernel_that_wants_too_much_shared_memory_is_told_so(capsys, tmp_path:
     assert code == 1 and "bytes of shared memory" in out and "RTX 4090" in out
 
 
-def test_a_request_without_a_target_or_code(capsys, tmp_path: Path, small: Path) -> None:
+def test_without_code_and_without_a_loop_to_compile_the_mend_is_to_give_code(
+    capsys, tmp_path: Path, small: Path
+) -> None:
     code, _, err = run(capsys, "optimize", small, "--gpu", "h100", "-o", tmp_path / "run")
     assert code == 2 and "--current" in one_line(err)
-    assert not (tmp_path / "run").exists()
+    assert "no loop that carries a state" in err, "what was tried and why it came to nothing"
+    assert not (tmp_path / "run" / "best.py").exists()
+    assert not (tmp_path / "run" / "summary.json").exists(), "the run may be started again"
 
 
 def test_current_and_request_together_are_refused(capsys, tmp_path: Path, small: Path) -> None:

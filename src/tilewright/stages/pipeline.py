@@ -148,7 +148,7 @@ def _nothing_found(reports: Sequence[StageReport]) -> InputError:
     """The answer when there is no code to start from and no stage wrote any."""
     notes = [note for report in reports for note in report.notes] or ["no stage that writes code was run"]
     return InputError(
-        f"no correct file was found for this problem: {'; '.join(notes)}",
+        f"no correct file was found for this problem: {'; '.join(dict.fromkeys(notes))}",
         mend="give today's Triton file with --current",
     )
 

@@ -76,8 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         console_error(error.format_message())
         return 2
-    except Exception:
-        if not workers.stopping():  # an extension module may turn the interrupt into an error of its own
+    except Exception:  # an extension module may turn the interrupt into an error of its own
+        if not workers.stopping():
             raise
         console_error("interrupted")
         return 130

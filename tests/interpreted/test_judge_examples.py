@@ -25,7 +25,7 @@ REQUEST = ROOT.parent / "shared" / "requests" / "vanilla_rnn_block_tiling.txt"
 
 def test_the_example_is_correct_at_fewer_steps() -> None:
     problem = Problem.from_file(EXAMPLE / "problem.py")
-    verdict = check(problem, (EXAMPLE / "current.py").read_text(), precision="tf32", interpreter_seconds=4.0)
+    verdict = check(problem, (EXAMPLE / "current.py").read_text(), precision="tf32", interpreter_seconds=12.0)
     assert verdict.correct, verdict.reason
     assert re.fullmatch(r"STEPS 256 → \d+", verdict.sizes)
     (error,) = verdict.errors
@@ -38,7 +38,7 @@ def test_the_example_is_correct_at_fewer_steps() -> None:
 def test_the_requests_own_code_is_correct_with_parameters_matched_by_shape() -> None:
     code = REQUEST.read_text().split("[CURRENT CODE]")[1].split("```python\n")[1].split("```")[0]
     verdict = check(
-        Problem.from_file(EXAMPLE / "problem.py"), code, precision="tf32", trials=1, interpreter_seconds=3.0
+        Problem.from_file(EXAMPLE / "problem.py"), code, precision="tf32", trials=1, interpreter_seconds=9.0
     )
     assert verdict.correct, verdict.reason
     assert verdict.sizes.startswith("STEPS 256 → ")

@@ -67,7 +67,7 @@ def call(
         WorkerTimeout, WorkerOutOfMemory, WorkerCrashed: no result came back.
     """
     limits = limits or Limits()
-    if _stopping.is_set():
+    if stopping():
         raise errors.Interrupted("interrupted")
     with tempfile.TemporaryDirectory(prefix="tilewright-") as scratch:
         folder = Path(scratch)
@@ -87,7 +87,7 @@ def call(
             finally:
                 _kill_group(process)
                 _running.discard(process)
-        if _stopping.is_set():
+        if stopping():
             raise errors.Interrupted("interrupted")
         return _result(folder, process.returncode)
 

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 from tilewright.errors import InputError, KernelFileError, ProblemError, TilewrightError, Where
 from tilewright.launches.fake import move, to_device
 from tilewright.launches.recorder import Recorder
-from tilewright.problem import ProblemModule, call_piece, import_problem, import_source, line_of
+from tilewright.problem import ProblemModule, call_piece, import_source, line_of
 
 _HOST_READS = (DataDependentOutputException, DynamicOutputShapeException)
 
@@ -45,10 +45,6 @@ def record_reference(problem: ProblemModule, path: str) -> tuple[Recorder, list[
         ProblemError: a piece of the problem fails on fake tensors.
     """
     return _record(problem.model, problem, path, path, ProblemError, "Model")
-
-
-def load_problem(source: str, path: str) -> ProblemModule:
-    return import_problem(source, path)
 
 
 def _record(

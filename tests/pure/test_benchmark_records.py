@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -183,16 +185,26 @@ def test_the_readme_shows_the_newest_records():
     assert tables.main(["--check"]) == 0
 
 
-def test_a_probe_that_takes_too_long_is_killed_with_its_children(tmp_path: Path):
-    import psutil
+def comes_to_its_end(number: int) -> bool:
+    """Whether a process that was sent SIGKILL is gone soon: the system ends it after the signal, not with it."""
+    for _ in range(600):
+        try:
+            if psutil.Process(number).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.05)
+    return False
 
+
+def test_a_probe_that_takes_too_long_is_killed_with_its_children(tmp_path: Path):
     child = tmp_path / "child"
     script = f"sleep 60 & echo $! > '{child}'; wait"
-    probe = compiled_loop.Probe.start(["bash", "-c", script], seconds=1.0)
-    with pytest.raises(compiled_loop.DidNotFinish, match="did not finish in 1 s"):
+    probe = compiled_loop.Probe.start(["bash", "-c", script], seconds=3.0)
+    with pytest.raises(compiled_loop.DidNotFinish, match="did not finish in 3 s"):
         probe.finish()
     number = int(child.read_text())
-    assert not psutil.pid_exists(number) or psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    assert comes_to_its_end(number)
 
 
 def test_a_probe_that_ended_while_another_was_waited_for_has_finished():

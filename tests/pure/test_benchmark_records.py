@@ -186,7 +186,7 @@ def test_the_readme_shows_the_newest_records():
 
 
 def comes_to_its_end(number: int) -> bool:
-    """Whether a process that was sent SIGKILL is gone soon: the system ends it after the signal, not with it."""
+    """Whether a process that was sent SIGKILL is soon gone: its end comes a moment after the signal."""
     for _ in range(600):
         try:
             if psutil.Process(number).status() == psutil.STATUS_ZOMBIE:

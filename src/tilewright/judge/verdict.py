@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tilewright.evidence import Evidence
+from tilewright.judge.findings import Finding
 
 
 class Outcome(StrEnum):
@@ -19,6 +20,8 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     OUT_OF_RESOURCES = "out-of-resources"  # shared memory, registers or memory beyond what there is
     CRASH = "crash"  # the process died
+    STRAY_ACCESS = "stray-access"  # a kernel reads or writes memory outside its tensors
+    NOT_ALLOWED = "not-allowed"  # computes the right thing in a way the policy does not allow
     NOT_CHECKED = "not-checked"  # cannot be checked on this machine; `reason` says why
 
 
@@ -56,6 +59,8 @@ class Verdict:
         sizes: what was cut down to run here ("T 256 → 16"); empty at full size.
         seconds: how long the check took.
         seeds: one per trial; parameters and inputs were drawn from it.
+        findings: what the candidate was seen to do, allowed or not.
+        isolation: what held the candidate's process: "no network, read-only files".
         notes: what a reader should know beside the answer: autotune configs that were not run.
     """
 
@@ -69,6 +74,8 @@ class Verdict:
     sizes: str = ""
     seconds: float = 0.0
     seeds: tuple[int, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    isolation: str = ""
     notes: tuple[str, ...] = ()
 
     @property

@@ -17,6 +17,7 @@ from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
+from tilewright.proposers.recurrence import PLANS
 from tilewright.request import Request
 from tilewright.request import render as render_request
 from tilewright.runs import Asked, digest, open_run
@@ -44,6 +45,7 @@ def optimize(
     stages: Sequence[str] = (),
     precision: str | None = None,
     dialect: str = "triton",
+    plan: str | None = None,
     mapping: Mapping[str, str] | None = None,
     budget_seconds: float = DEFAULT_BUDGET_SECONDS,
     force: bool = False,
@@ -63,6 +65,8 @@ def optimize(
         precision: what matrix products may be computed in; None for what today's code uses, float32
             without any.
         dialect: of Triton that new kernels are written in, one of DIALECTS.
+        plan: how the recurrence compiler runs time loops, one of `proposers.recurrence.PLANS`; None for
+            whatever fits the target.
         mapping: parameter of ModelNew → parameter of Model, where names and shapes do not say.
         budget_seconds: after this long no new candidate is started.
         force: replace a finished or different run in the folder.
@@ -83,6 +87,8 @@ def optimize(
             mend="give today's Triton file with --current, or a request that holds it, or run the stage"
             f" {ALGORITHM}, which can do without",
         )
+    if plan is not None:
+        _check_plan(plan, chosen)
     found = breaches(kernel_file, problem.source) if kernel_file else ()
     notes = [f"contract: line {b.line}: {b.what}; {b.mend}" for b in found]
     if request is not None:
@@ -100,6 +106,7 @@ def optimize(
         budget_seconds=budget_seconds,
         notes=tuple(notes),
         dialect=dialect,
+        plan=plan,
     )
     asked = Asked(
         problem=digest(problem.source),
@@ -112,6 +119,7 @@ def optimize(
         precision=task.precision,
         parameter_map=dict(task.mapping),
         dialect=dialect,
+        plan=plan,
         tilewright=VERSION,
     )
     with open_run(folder, asked, force=force) as run:
@@ -171,6 +179,21 @@ def _stages(
     if not wanted:
         return tuple(catalogue.values()), frozenset()
     return tuple(catalogue[name] for name in wanted), frozenset(wanted)
+
+
+def _check_plan(plan: str, chosen: Sequence[Stage]) -> None:
+    """Refuse a plan that there is none of, or that no chosen stage would use.
+
+    Raises:
+        InputError: it names the plans, or the stage.
+    """
+    if plan not in PLANS:
+        raise InputError(f"no plan is called {plan!r}", mend=f"choose among {', '.join(PLANS)}")
+    if ALGORITHM not in (stage.name for stage in chosen):
+        raise InputError(
+            f"the plan {plan} is for the stage {ALGORITHM}, which is not among those to run",
+            mend=f"add {ALGORITHM} to --stages, or leave the plan out",
+        )
 
 
 def _unused(request: Request, current: str | None, gpu: Gpu | str | None, stages: Sequence[str]) -> list[str]:

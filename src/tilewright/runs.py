@@ -98,6 +98,7 @@ class Asked:
     parameter_map: dict[str, str]
     tilewright: str
     dialect: str = "triton"
+    plan: str | None = None
     format: int = FORMAT
 
 

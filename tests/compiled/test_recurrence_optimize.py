@@ -87,3 +87,41 @@ def test_stages_that_need_code_ask_for_it(tmp_path: Path, capsys: pytest.Capture
     assert main([*command, "-o", str(tmp_path / "run")]) == 2
     assert "--current" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    problem, run = tmp_path / "problem.py", tmp_path / "run"
+    problem.write_text(RECURRENT)
+    command = ["optimize", str(problem), "--gpu", "rtx4090", "--precision", "tf32", "-o", str(run), "--json"]
+    assert main([*command, "--plan", "spread"]) == 0
+    tried = [candidate for candidate in read_log(run) if candidate.proposer == "recurrence compiler"]
+    assert tried and all("weights spread" in candidate.why for candidate in tried)
+
+
+def test_a_plan_that_cannot_take_the_network_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problem = tmp_path / "problem.py"
+    problem.write_text(RECURRENT.replace("HIDDEN = 20", "HIDDEN = 1024"))
+    command = ["optimize", str(problem), "--gpu", "rtx4090", "-o", str(tmp_path / "run")]
+    assert main([*command, "--plan", "stationary"]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "weights stationary in registers need" in error
+    assert "the plan stationary, the only one allowed, does not take this network" in error
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--plan", "wide"], "stationary, spread"),
+        (["--plan", "spread", "--stages", "block_tiling"], "algorithm"),
+    ],
+)
+def test_a_plan_that_means_nothing_is_refused(
+    more: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problem = tmp_path / "problem.py"
+    problem.write_text(RECURRENT)
+    assert main(["optimize", str(problem), "--gpu", "rtx4090", *more, "-o", str(tmp_path / "run")]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()

@@ -43,6 +43,12 @@ EPILOG = (
     show_default=True,
     help="What new kernels are written in: triton.language, or Gluon with explicit layouts.",
 )
+@click.option(
+    "--plan",
+    metavar="NAME",
+    help="How time loops are run, and no other way: stationary (weights in the registers of one program) "
+    "or spread (over programs that wait for one another); default: what fits and is expected to be fastest.",
+)
 @map_option
 @click.option("--budget", default="5m", show_default=True, help="Start no new candidate after this long.")
 @click.option(
@@ -58,6 +64,7 @@ def command(
     stages: str,
     precision: str | None,
     dialect: str,
+    plan: str | None,
     pairs: tuple[str, ...],
     budget: str,
     output: str,
@@ -96,6 +103,7 @@ def command(
             stages=[name.strip() for name in stages.split(",") if name.strip()],
             precision=precision,
             dialect=dialect,
+            plan=plan,
             mapping=parameter_map(pairs),
             budget_seconds=budget_seconds,
             force=force,

@@ -22,6 +22,8 @@ class Situation:
         inspection: what is known of `best` on the target; None when it could not be inspected.
         precision: what matrix products may be computed in: "float32", "tf32", "float16", "bfloat16".
         profile: Nsight Compute metrics by kernel, from a request or a profiler run; empty without.
+        dialect: of Triton that new kernels are written in, "triton" or "gluon".
+        plan: the one way to run time loops that the user asked for, one of `recurrence.PLANS`; None for any.
     """
 
     problem: Problem
@@ -32,6 +34,7 @@ class Situation:
     profile: dict[str, dict[str, float]]
     precision: str = "float32"
     dialect: str = "triton"
+    plan: str | None = None
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class Task:
         profile: Nsight Compute metrics by kernel.
         budget_seconds: after this long no new candidate is started.
         dialect: of Triton that new kernels are written in, "triton" or "gluon".
+        plan: of the recurrence compiler, None for whatever fits.
     """
 
     problem: Problem
@@ -70,6 +71,7 @@ class Task:
     budget_seconds: float
     notes: tuple[str, ...] = ()
     dialect: str = "triton"
+    plan: str | None = None
 
 
 @dataclass
@@ -211,6 +213,7 @@ def _run_stage(
         {k: dict(v) for k, v in task.profile.items()},
         task.precision,
         task.dialect,
+        task.plan,
     )
     notes: list[str] = [] if prospects.helps else [f"run because it was asked for, although {prospects.why}"]
     finalists: list[Contender] = []

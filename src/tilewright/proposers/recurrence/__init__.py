@@ -3,3 +3,5 @@
 trace → re-roll → partition → plan → emit. Each pass takes and returns values of `ir`; `verify` checks
 them between passes, and `oracle` executes them in plain PyTorch.
 """
+
+PLANS = ("stationary", "spread")  # ways to run a loop, the one with the shorter step first

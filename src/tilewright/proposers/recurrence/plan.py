@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tilewright.gpu.model import Gpu
-from tilewright.proposers.recurrence import emit_gluon, emit_spread, emit_stationary
+from tilewright.proposers.recurrence import PLANS, emit_gluon, emit_spread, emit_stationary
 from tilewright.proposers.recurrence.emitted import Emitted
 from tilewright.proposers.recurrence.ir import Declined, Group, Network
 from tilewright.proposers.recurrence.wavefront import (
@@ -18,7 +18,6 @@ from tilewright.proposers.recurrence.wavefront import (
     wavefronts,
 )
 
-PLANS = ("stationary", "spread")
 STATIONARY = {"triton": emit_stationary.emit, "gluon": emit_gluon.emit}
 STEP_US = {
     ("stationary", "triton"): 0.81,

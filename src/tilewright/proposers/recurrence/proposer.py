@@ -14,17 +14,10 @@ WORTH_TRYING = 3.0  # times the time expected of the best plan; the expectation 
 
 
 class RecurrenceCompiler:
-    """Derives, from the reference itself, a file that runs its time loops in persistent kernels.
-
-    Args:
-        forced: take this plan only, "stationary" or "spread"; None for whatever fits.
-    """
+    """Derives, from the reference itself, a file that runs its time loops in persistent kernels."""
 
     name = "recurrence compiler"
     stages = frozenset({"algorithm"})
-
-    def __init__(self, forced: str | None = None) -> None:
-        self.forced = forced
 
     def propose(self, situation: Situation) -> Proposals:
         """One candidate for each plan that fits the target, the one expected to be fastest first.
@@ -43,7 +36,7 @@ class RecurrenceCompiler:
         candidates: dict[str, Candidate] = {}
         try:
             network = network_of(problem)
-            found, reasons = plans(network, gpu, precision, situation.dialect, self.forced)
+            found, reasons = plans(network, gpu, precision, situation.dialect, situation.plan)
             notes += reasons
             sizes = free_sizes(problem, network, network_of)
             for plan in found[:MOST_CANDIDATES]:
@@ -68,7 +61,12 @@ class RecurrenceCompiler:
             at = f" ({problem.path}:{declined.line})" if declined.line else ""
             notes.append(f"{self.name} declined: {declined.reason}{at}")
         if not candidates and not any("declined" in note for note in notes):
-            notes.append(f"{self.name} declined: no plan fits {gpu.name}")
+            tried = (
+                f"the plan {situation.plan}, the only one allowed, does not take"
+                if situation.plan
+                else "no plan takes"
+            )
+            notes.append(f"{self.name} declined: {tried} this network on {gpu.name}")
         return Proposals(tuple(candidates.values()), tuple(dict.fromkeys(notes)))
 
     def finish(self, situation: Situation, winners: Sequence[Candidate]) -> Proposals:

@@ -41,6 +41,7 @@ class Expected:
         alternative: the integers of the float64 run, equally right where a near tie fell differently.
         norm_scale, max_scale: what errors are relative to.
         norm_budget, max_budget: how large the relative errors may be.
+        in_range: the float64 runs are finite, also with operands rounded.
     """
 
     native: torch.Tensor
@@ -50,6 +51,7 @@ class Expected:
     max_scale: float = 1.0
     norm_budget: float = 0.0
     max_budget: float = 0.0
+    in_range: bool = True
 
 
 def expectation(native: Any, exact: Any, rounded: Any, input_scale: float) -> Expected | Any:
@@ -85,6 +87,7 @@ def expectation(native: Any, exact: Any, rounded: Any, input_scale: float) -> Ex
                 max_scale,
                 max(FACTOR * norm_loss, floor),
                 max(FACTOR * max_loss, floor),
+                bool((exact.isfinite() & rounded.isfinite()).all()),
             )
     raise Undecidable(
         f"the reference's own {str(native.dtype).removeprefix('torch.')} output differs from its float64 run"

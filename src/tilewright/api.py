@@ -16,6 +16,7 @@ from tilewright.gpu.catalogue import find
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
 from tilewright.kernelfile import KernelFile
+from tilewright.machine import this_machine
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence import PLANS
 from tilewright.request import Request
@@ -125,12 +126,16 @@ def optimize(
     with open_run(folder, asked, force=force) as run:
         if run.resumed:
             say(f"resuming: {len(run.tried)} candidates are already on record")
+        run.record_machine(this_machine(plugged.name if plugged else ""))
         run.write("problem.py", problem.source)
         if source is not None:
             run.write("current.py", source)
+        if request is not None:
+            run.write("request.txt", render_request(request))
         summary = run_stages(task, run, say)
         run.write("best.py", best_source(task, run, summary))
         run.write("summary.json", to_json(summary))
+        run.seal()
     return summary
 
 

@@ -1,40 +1,54 @@
 """What a run leaves on disk, and how one is resumed.
 
-    DIR/run.json           what was asked: inputs by hash, GPU, stages, versions; written first
+    DIR/run.json           what was asked: inputs by hash, GPU, stages, version; written first
+    DIR/machines.jsonl     one line each time the run was started or resumed: versions and device
     DIR/problem.py         the problem as it was read
     DIR/current.py         the code as given, when there was any
+    DIR/request.txt        the request, when there was one
     DIR/candidates/ID.py   the source of every candidate tried
-    DIR/log.jsonl          one line per candidate: its verdict, evidence and times, in order
+    DIR/log.jsonl          one line per candidate: inspection, verdict with its seeds, outcome, in order
+    DIR/timings.jsonl      one line per timing, with every raw sample; only where there is a GPU
     DIR/best.py            the result
-    DIR/summary.json       the result in figures; its presence says that the run finished
+    DIR/summary.json       the result in figures
+    DIR/manifest.json      size and SHA-256 of every file above; its presence says that the run finished
 
-Lines of the log are flushed to disk one by one, so a run that is killed loses at most the
-candidate under test. The same command resumes it: what the log holds is not tried again.
+Lines are flushed to disk one by one, so a run that is killed loses at most the candidate under
+test. The same command resumes it: what the log holds is not tried again. A finished folder is a
+bundle of evidence that anyone can check: see `tilewright.verify`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import filelock
 
+from tilewright import manifest
 from tilewright.candidate import Candidate
 from tilewright.errors import RunFolderError, Where
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection
+from tilewright.judge.timing_model import Timing
 from tilewright.judge.verdict import Verdict
-from tilewright.serial import structure, to_json
+from tilewright.machine import Machine
+from tilewright.serial import from_json, to_json
 
-FORMAT = 1
-OWN_FILES = ("run.json", "problem.py", "current.py", "request.txt", "log.jsonl", "best.py", "summary.json")
+FORMAT = 2
+LOG, TIMINGS, MACHINES = "log.jsonl", "timings.jsonl", "machines.jsonl"
+OWN_FILES = (  # in the order in which --force removes them: what says that a run finished goes first
+    manifest.NAME, "summary.json", "best.py", TIMINGS, LOG, MACHINES, "request.txt", "current.py",
+    "problem.py", "run.json",
+)  # fmt: skip
+UNFINISHED = ".part"  # ends the name of a file that is being written
+
+Line = TypeVar("Line")
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,22 @@ class Tried:
             verdict,
             outcome,
         )
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One line of timings.jsonl: sides timed against one another.
+
+    Args:
+        purpose: "heat" for all of a race, "final" for its fastest once more, "gain" for the result
+            against what it is set against.
+        seed: of parameters, inputs and the order of the samples.
+        timing: every raw sample; a side's label is the candidate's id, or "reference".
+    """
+
+    purpose: str
+    seed: int
+    timing: Timing
 
 
 @dataclass(frozen=True)
@@ -121,18 +151,34 @@ class RunFolder:
     def record(self, candidate: Candidate, tried: Tried) -> None:
         """Append a candidate to the log and keep its source. Durable when it returns."""
         self.write(f"candidates/{candidate.id}.py", candidate.source)
-        with self._appending, (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(to_json(tried, indent=None) + "\n")
-            log.flush()
-            os.fsync(log.fileno())
+        self._append(LOG, tried)
         self.tried[candidate.id] = tried
+
+    def record_timing(self, timed: Timed) -> None:
+        """Append a timing, with every raw sample. Durable when it returns."""
+        self._append(TIMINGS, timed)
+
+    def record_machine(self, machine: Machine) -> None:
+        """Note what the run goes on from here on. Durable when it returns."""
+        self._append(MACHINES, machine)
+
+    def _append(self, name: str, value: Tried | Timed | Machine) -> None:
+        with self._appending, (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(to_json(value, indent=None) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def seal(self) -> str:
+        """Write the manifest: the run is finished. Returns the manifest's digest."""
+        self.write(manifest.NAME, manifest.text_of(manifest.survey(self.path)))
+        return manifest.digest_of(self.path)
 
     def write(self, name: str, text: str) -> Path:
         """Write a file of the run in one step, so that a kill leaves the old one or the new one."""
         path = self.path / name
         path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_name(path.name + ".part")
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished = path.with_name(path.name + UNFINISHED)
+        unfinished.write_text(text, encoding="utf-8", newline="")
         unfinished.replace(path)
         return path
 
@@ -168,7 +214,7 @@ def _prepare(path: Path, asked: Asked, force: bool) -> RunFolder:
     present = {entry.name for entry in path.iterdir()} - {".lock"}
     folder = RunFolder(path)
     if "run.json" in present and not force:
-        if "summary.json" in present:
+        if manifest.NAME in present:
             raise RunFolderError(
                 "holds a finished run",
                 where=Where(path),
@@ -180,22 +226,34 @@ def _prepare(path: Path, asked: Asked, force: bool) -> RunFolder:
                 where=Where(path),
                 mend="give another -o DIR, or --force to replace it",
             )
-        complete = read_log(path)
-        folder.write("log.jsonl", "".join(to_json(tried, indent=None) + "\n" for tried in complete))
-        folder.tried = {tried.id: tried for tried in complete}
-        folder.resumed = True
+        _take_up(folder)
         return folder
-    foreign = present - set(OWN_FILES) - {"candidates"}
+    foreign = present - set(OWN_FILES) - {name + UNFINISHED for name in OWN_FILES} - {"candidates"}
     if "run.json" not in present and present and (foreign or not force):
         raise RunFolderError(
             "is not empty and holds no run", where=Where(path), mend="give a new folder as -o DIR"
         )
     for name in OWN_FILES:
         (path / name).unlink(missing_ok=True)
-    for source in (path / "candidates").glob("*.py"):
-        source.unlink()
+    for leftover in (*path.rglob(f"*{UNFINISHED}"), *(path / "candidates").glob("*.py")):
+        leftover.unlink()
     folder.write("run.json", to_json(asked))
     return folder
+
+
+def _take_up(folder: RunFolder) -> None:
+    """Keep what an interrupted run had put on record in full, and nothing that it left half done."""
+    for name, kind in ((LOG, Tried), (TIMINGS, Timed), (MACHINES, Machine)):
+        if (folder.path / name).exists():
+            complete = read_lines(folder.path / name, kind)[0]
+            folder.write(name, "".join(to_json(line, indent=None) + "\n" for line in complete))
+    folder.tried = {tried.id: tried for tried in read_log(folder.path)}
+    folder.resumed = True
+    for leftover in folder.path.rglob(f"*{UNFINISHED}"):
+        leftover.unlink()
+    for source in (folder.path / "candidates").glob("*.py"):
+        if source.stem not in folder.tried:
+            source.unlink()
 
 
 def read_asked(path: Path) -> Asked:
@@ -204,38 +262,43 @@ def read_asked(path: Path) -> Asked:
     Raises:
         RunFolderError: the folder holds no run, or one this version cannot read.
     """
-    return structure(_read_json(path / "run.json"), Asked)
+    try:
+        asked = from_json((path / "run.json").read_text(encoding="utf-8"), Asked)
+    except FileNotFoundError:
+        raise RunFolderError("holds no run", where=Where(path), mend="give the -o DIR of a run") from None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(
+            f"cannot be read: {error}",
+            where=Where(path / "run.json"),
+            mend="start the run again with --force",
+        ) from None
+    if asked.format != FORMAT:
+        raise RunFolderError(
+            "was written by another version of tilewright",
+            where=Where(path / "run.json"),
+            mend="start the run again with --force",
+        )
+    return asked
 
 
 def read_log(path: Path) -> list[Tried]:
     """Every complete line of a run's log; a last line cut short by a kill is left out."""
-    log = path / "log.jsonl"
-    if not log.exists():
-        return []
-    tried = []
-    for line in log.read_text(encoding="utf-8").splitlines():
+    return read_lines(path / LOG, Tried)[0]
+
+
+def read_lines(path: Path, kind: type[Line]) -> tuple[list[Line], list[int]]:
+    """The lines of a file of records, and the numbers of those that cannot be read, counting from 1.
+
+    A file that does not exist has no lines.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    values, damaged = [], []
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    for number, line in enumerate(lines, 1):
         try:
-            tried.append(structure(json.loads(line), Tried))
-        except json.JSONDecodeError:
-            continue
-    return tried
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunFolderError(
-            "holds no run", where=Where(path.parent), mend="give the -o DIR of a run"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise RunFolderError(
-            f"cannot be read: {error}", where=Where(path), mend="start the run again with --force"
-        ) from None
-    if not isinstance(value, dict) or value.get("format", FORMAT) != FORMAT:
-        raise RunFolderError(
-            "was written by another version of tilewright",
-            where=Where(path),
-            mend="start the run again with --force",
-        )
-    return value
+            values.append(from_json(line.decode("utf-8"), kind))
+        except ValueError:
+            damaged.append(number)
+    return values, damaged

@@ -21,6 +21,26 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
     return json.dumps(plain(value), indent=indent, allow_nan=False)
 
 
+def from_json(text: str, kind: type[T]) -> T:
+    """JSON text that may be damaged as the dataclass `kind`.
+
+    Raises:
+        ValueError: it is not JSON, or not a `kind`; one line says where.
+    """
+    try:
+        return structure(json.loads(text), kind)
+    except cattrs.BaseValidationError as error:
+        raise ValueError(f"{cattrs.transform_error(error)[0]}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except (
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:  # no fields at all
+        raise ValueError(f"is not a {kind.__name__}: {error}") from None
+
+
 def structure(value: Any, kind: type[T]) -> T:
     """Plain JSON values as the dataclass `kind`, checked on the way."""
     return _converter.structure(value, kind)

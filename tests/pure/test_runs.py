@@ -44,6 +44,7 @@ def test_a_finished_run_is_replaced_only_when_forced(tmp_path: Path) -> None:
     with open_run(tmp_path, ASKED) as run:
         run.write("summary.json", "{}")
         run.write("best.py", "precious")
+        run.seal()
     with pytest.raises(RunFolderError, match=r"finished run.*--force"), open_run(tmp_path, ASKED):
         pass
     assert (tmp_path / "best.py").read_text() == "precious"

@@ -93,7 +93,8 @@ class Session:
 
     @property
     def track(self) -> Track:
-        return Track(self.task.problem, self.task.gpu, self.task.plugged, self.task.mapping)
+        task, record = self.task, self.folder.record_timing
+        return Track(task.problem, task.gpu, task.plugged, task.mapping, record)
 
 
 def optimize(task: Task, folder: RunFolder, say: Callable[[str], None] = lambda text: None) -> Summary:
@@ -186,9 +187,14 @@ def _check(session: Session, candidate: Candidate) -> Verdict:
         precision=task.precision,
         target=task.gpu,
         mapping=task.mapping,
-        interpreter_seconds=ALGORITHM_SECONDS if candidate.stage == "algorithm" else INTERPRETER_SECONDS,
+        interpreter_seconds=interpreter_seconds(candidate.stage),
         limits=JUDGE_LIMITS,
     )
+
+
+def interpreter_seconds(stage: str) -> float:
+    """What the interpreted trials of one of a stage's candidates may take together."""
+    return ALGORITHM_SECONDS if stage == "algorithm" else INTERPRETER_SECONDS
 
 
 def _run_stage(

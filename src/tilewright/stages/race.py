@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from tilewright.judge.api import time_sides
 from tilewright.judge.statistics import median, ratio_of_medians
 from tilewright.judge.timing_model import Side, Timing
 from tilewright.problem import Problem
+from tilewright.runs import Timed
 from tilewright.stages.summary import Gain
 
 ESTIMATE_MARGIN = 0.98  # an estimate must be 2 % better before it replaces what is there
@@ -49,12 +51,14 @@ class Track:
 
     Args:
         gpu: the target; plugged: the GPU in this machine, None to go by the estimate.
+        record: told every timing, with its raw samples.
     """
 
     problem: Problem
     gpu: Gpu
     plugged: Gpu | None
     mapping: Mapping[str, str]
+    record: Callable[[Timed], None] = lambda timed: None
 
     @property
     def evidence(self) -> Evidence:
@@ -80,12 +84,12 @@ def race(
         better = [c for c in rivals if promising(c, best)]
         return sorted(better, key=lambda contender: contender.estimated_us)
     say(f"timing {len(rivals)} candidates against the best so far")
-    heat = _times(_time(track, [best, *rivals]))
+    heat = _times(_time(track, [best, *rivals], "heat"))
     finalists = sorted((c for c in rivals if c.id in heat), key=lambda c: heat[c.id])[:FINALISTS]
     if not finalists:
         return []
     say(f"timing the {len(finalists)} fastest again, on fresh data")
-    sides = {side.label: side for side in _time(track, [best, *finalists]).sides}
+    sides = {side.label: side for side in _time(track, [best, *finalists], "final").sides}
     before = sides[best.id]
     if before.problem:
         return finalists
@@ -104,14 +108,18 @@ def promising(contender: Contender, best: Contender) -> bool:
 
 def measure_gain(track: Track, given: Contender, best: Contender) -> Gain | None:
     """The measured speedup of `best` over `given`, device time with a cold L2; None if not timed."""
-    timing = _time(track, [given, best])
+    return gain_of(_time(track, [given, best], "gain"), track.evidence)
+
+
+def gain_of(timing: Timing, evidence: Evidence) -> Gain | None:
+    """The speedup of a timing's second side over its first; None if either was not timed."""
     before, after = timing.sides
     if before.problem or after.problem:
         return None
     ratio = ratio_of_medians(before.cold.device_us, after.cold.device_us)
 
     def figure(value: float, unit: str) -> Figure:
-        return Figure(value, unit, track.evidence, timing.device)
+        return Figure(value, unit, evidence, timing.device)
 
     return Gain(
         ratio=figure(ratio.value, "x"),
@@ -139,9 +147,13 @@ def estimate_gain(given: Contender, best: Contender) -> Gain | None:
     )
 
 
-def _time(track: Track, contenders: Sequence[Contender]) -> Timing:
+def _time(track: Track, contenders: Sequence[Contender], purpose: str) -> Timing:
+    """Time contenders against one another on inputs that no timing before had, and put it on record."""
+    seed = secrets.randbits(31)
     sides = [(c.id, c.source) for c in contenders]
-    return time_sides(track.problem, sides, target=track.gpu, mapping=track.mapping)
+    timing = time_sides(track.problem, sides, target=track.gpu, mapping=track.mapping, seed=seed)
+    track.record(Timed(purpose, seed, timing))
+    return timing
 
 
 def _times(timing: Timing) -> dict[str, float]:

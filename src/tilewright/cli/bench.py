@@ -21,7 +21,8 @@ from tilewright.cli.common import (
     resolve_gpu,
 )
 from tilewright.errors import InputError, SetupError
-from tilewright.judge.statistics import Ratio, median, ratio_of_medians, spread
+from tilewright.judge.speed_model import Ratio
+from tilewright.judge.statistics import median, ratio_of_medians, spread
 from tilewright.judge.timing_model import Side, Timing
 from tilewright.judge.verdict import Verdict
 from tilewright.problem import Problem

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from tilewright.judge.speed_model import Ratio
+
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times as long one side takes as the other, with its confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def median(samples: Sequence[float]) -> float:

@@ -1,0 +1,1 @@
+"""Checks what a run left behind: on paper, then once more on this machine."""

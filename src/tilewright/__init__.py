@@ -37,6 +37,7 @@ _HOME = {
     "optimize": "tilewright.api",
     "parse_request": "tilewright.request:parse",
     "time_sides": "tilewright.judge.api",
+    "verify_run": "tilewright.verify.api:verify",
 }
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "optimize",
     "parse_request",
     "time_sides",
+    "verify_run",
 ]
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from tilewright.request import Request as Request
     from tilewright.request import parse as parse_request
     from tilewright.stages.summary import Summary as Summary
+    from tilewright.verify.api import verify as verify_run
 
 
 def __getattr__(name: str) -> Any:

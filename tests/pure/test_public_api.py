@@ -26,6 +26,7 @@ def test_exported_names_are_pinned() -> None:
         "optimize",
         "parse_request",
         "time_sides",
+        "verify_run",
     ]
 
 

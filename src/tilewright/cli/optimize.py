@@ -73,13 +73,16 @@ def command(
 ) -> int:
     """Write the fastest Triton file that computes what PROBLEM.py computes.
 
-    Leaves best.py, summary.json and the log of every candidate in the folder given with -o. The same
-    command resumes a run that was interrupted. Exit code 1 when the result is not proven correct.
+    Leaves best.py, summary.json and the log of every candidate in the folder given with -o, for
+    `tilewright verify` to check anywhere. The same command resumes a run that was interrupted. Exit code
+    1 when the result is not proven correct.
     """
     from tilewright import api
-    from tilewright.report.screen import render
+    from tilewright.manifest import digest_of
+    from tilewright.report.screen import check_it, render
     from tilewright.request import read_request
     from tilewright.runs import read_log
+    from tilewright.worker import plain
 
     if current is not None and request_path is not None:
         raise InputError("--current and --request both give the current code", mend="give one of the two")
@@ -109,8 +112,10 @@ def command(
             force=force,
             say=say,
         )
+    digest = digest_of(Path(output))
     if as_json:
-        emit(summary)
+        emit({**plain(summary), "manifest": digest})
     else:
         console.print(render(summary, read_log(Path(output)), Path(output)))
+        click.echo(check_it(Path(output), digest))
     return 0 if summary.verdict.correct else 1

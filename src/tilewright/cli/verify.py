@@ -41,29 +41,28 @@ def command(folder: str, digest: str | None, no_rerun: bool, trials: int, as_jso
 
 
 def _show(verification: Verification) -> None:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
+    table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for line in verification.lines:
         standing = Text(line.standing.value, style=STYLES[line.standing])
-        table.add_row(Text(_clean(line.what)), standing, Text(_clean(_details(line))))
+        table.add_row(standing, Text(_clean(f"{line.what}: {_details(line)}")))
     console.print(table)
     console.print()
     for machine in verification.machines:
         console.print(Text(_clean(f"made on     {_described(machine)}")))
     console.print(Text(f"checked on  {_described(verification.here)}"))
+    if verification.digest is not None:
+        click.echo(f"digest      {verification.digest}")
     counts = {s: sum(line.standing is s for line in verification.lines) for s in Standing}
     console.print(Text(", ".join(f"{n} {standing.value}" for standing, n in counts.items()), style="bold"))
 
 
 def _details(line: Line) -> str:
-    """Both values where they differ in writing, one where they do not, and the reason."""
+    """The reason, and both values where they are written differently, one where they are not."""
     if line.recorded and line.found and line.recorded != line.found:
-        values = f"recorded: {line.recorded}\nfound: {line.found}"
-    else:
-        values = line.found or line.recorded
-    return "\n".join(part for part in (line.why, values) if part)
+        return "\n  ".join(filter(None, [line.why, f"recorded  {line.recorded}", f"found     {line.found}"]))
+    return "; ".join(filter(None, [line.why, line.found or line.recorded]))
 
 
 def _described(machine: Machine) -> str:

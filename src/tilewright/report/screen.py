@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,11 @@ def render(summary: Summary, tried: list[Tried], folder: Path) -> RenderableType
         parts.append(_list("Notes", summary.notes))
     parts.append(Text(f"\nFiles: {folder}/best.py, summary.json, log.jsonl, candidates/"))
     return Group(*parts)
+
+
+def check_it(folder: Path, digest: str) -> str:
+    """The command that checks a run, on one line to copy, with the digest to quote beside the result."""
+    return f"Check it: tilewright verify {shlex.quote(str(folder))} --digest {digest}"
 
 
 def headline(summary: Summary) -> str:

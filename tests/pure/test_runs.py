@@ -8,16 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from tilewright import manifest
 from tilewright.candidate import Candidate
 from tilewright.errors import RunFolderError
 from tilewright.gpu.catalogue import find
+from tilewright.judge.timing_model import Samples, Side, Timing
 from tilewright.judge.verdict import Outcome, OutputError, Verdict
-from tilewright.runs import Asked, Tried, open_run, read_log
+from tilewright.runs import Asked, Timed, Tried, open_run, read_lines, read_log
 
 ASKED = Asked(
     "p", "c", None, find("h100"), "fusion", ("block_tiling",), {"k": {"m": 1.5}}, "tf32", {}, "0.1.0"
 )
 VERDICT = Verdict(Outcome.CORRECT, errors=(OutputError(0, 1e-7, 1e-6, 2e-7, float("inf")),), trials=3)
+
+SAMPLES = Samples((3.0, 2.5), (1.5, 1.25))
+TIMED = Timed("heat", 7, Timing("H100", "580", "2.11", "3.6", (Side("a", SAMPLES, SAMPLES),)))
 
 
 def tried(source: str) -> tuple[Candidate, Tried]:
@@ -38,6 +43,38 @@ def test_a_killed_run_resumes_with_everything_but_the_line_cut_short(tmp_path: P
         assert run.source_of(candidate.id) == "a = 1"
         run.record(*tried("c = 3"))
     assert [t.id for t in read_log(tmp_path / "run")] == [Candidate("a = 1").id, Candidate("c = 3").id]
+
+
+def test_a_run_killed_before_its_manifest_was_written_is_not_finished(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED) as run:
+        run.record(*tried("a = 1"))
+        run.write("summary.json", "{}")
+    with open_run(tmp_path, ASKED) as run:
+        assert run.resumed and len(run.tried) == 1
+
+
+def test_what_a_kill_left_half_written_is_no_part_of_the_evidence(tmp_path: Path) -> None:
+    with open_run(tmp_path, ASKED) as run:
+        run.record(*tried("a = 1"))
+        run.record_timing(TIMED)
+    (tmp_path / "best.py.part").write_text("half")
+    (tmp_path / "candidates" / "0123456789ab.py").write_text("of a candidate that the log never got")
+    with (tmp_path / "timings.jsonl").open("a") as timings:
+        timings.write('{"purpose": "heat"')
+    with open_run(tmp_path, ASKED) as run:
+        run.seal()
+    assert read_lines(tmp_path / "timings.jsonl", Timed) == ([TIMED], [])
+    kept = {"run.json", "log.jsonl", "timings.jsonl", f"candidates/{Candidate('a = 1').id}.py"}
+    assert manifest.read(tmp_path).files.keys() == kept
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", '{"format": 2}', "[" * 100_000])
+def test_a_damaged_run_is_named_not_resumed(tmp_path: Path, damage: str) -> None:
+    with open_run(tmp_path, ASKED):
+        pass
+    (tmp_path / "run.json").write_text(damage)
+    with pytest.raises(RunFolderError, match=r"run.json: cannot be read.*--force"), open_run(tmp_path, ASKED):
+        pass
 
 
 def test_a_finished_run_is_replaced_only_when_forced(tmp_path: Path) -> None:

@@ -1,0 +1,373 @@
+"""A run folder as evidence: whatever is changed in it afterwards is found and named, on paper alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tilewright import manifest
+from tilewright.candidate import Candidate
+from tilewright.cli import main
+from tilewright.evidence import Evidence, Figure
+from tilewright.gpu.catalogue import find
+from tilewright.judge.timing_model import Samples, Side, Timing
+from tilewright.judge.verdict import Outcome, OutputError, Verdict
+from tilewright.machine import Machine, this_machine
+from tilewright.runs import Asked, Timed, Tried, digest, open_run
+from tilewright.serial import from_json, to_json
+from tilewright.stages.diagnosis import Outlook
+from tilewright.stages.race import gain_of
+from tilewright.stages.summary import StageReport, Summary
+from tilewright.verify.api import verify
+from tilewright.verify.model import Standing, Verification
+
+DATA = Path(__file__).parents[1] / "data" / "judge"
+PROBLEM, CURRENT = (DATA / "scale_problem.py").read_text(), (DATA / "scale.py").read_text()
+DEVICE = "NVIDIA H100 80GB HBM3"
+GIVEN = Candidate(CURRENT)
+BETTER, WORSE = (
+    Candidate(CURRENT.replace("64", block), "block_tiling", "launch tuning", "another BLOCK", GIVEN.id)
+    for block in ("128", "32")
+)
+ASKED = Asked(
+    problem=digest(PROBLEM),
+    current=digest(CURRENT),
+    request=None,
+    gpu=find("h100"),
+    kind="single",
+    stages=("block_tiling",),
+    profile={},
+    precision="float32",
+    parameter_map={},
+    tilewright=this_machine().tilewright,
+)
+
+
+def verdict(seed: int) -> Verdict:
+    error = OutputError(0, 1e-8, 1e-6, 2e-8, 1e-6)
+    return Verdict(
+        Outcome.CORRECT, "", Evidence.MEASURED, DEVICE, "float32", (error,), 2, seeds=(seed, seed + 1)
+    )
+
+
+def side(label: str, us: float) -> Side:
+    samples = Samples(tuple(us + 2.0 + 0.01 * n for n in range(11)), tuple(us + 0.01 * n for n in range(11)))
+    return Side(label, samples, samples)
+
+
+def timed(purpose: str, *sides: Side) -> Timed:
+    return Timed(purpose, 7, Timing(DEVICE, "580.1", "2.11.0", "3.6.0", sides))
+
+
+TIMED = timed("gain", side(GIVEN.id, 20.0), side(BETTER.id, 16.0))
+GAIN = gain_of(TIMED.timing, Evidence.MEASURED)
+SUMMARY = Summary(
+    gpu=ASKED.gpu.name,
+    device=DEVICE,
+    best=BETTER.id,
+    improved=True,
+    verdict=verdict(3),
+    given=verdict(1),
+    gain=GAIN,
+    stages=(StageReport("block_tiling", Outlook("block_tiling", True, "tiles"), 2, 2, 2, BETTER.id),),
+    findings=(),
+    evidence=Evidence.MEASURED,
+    notes=(),
+    seconds=12.5,
+)
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a run on the target's own GPU leaves it."""
+    folder = tmp_path_factory.mktemp("verify") / "run"
+    with open_run(folder, ASKED) as run:
+        run.record_machine(dataclasses.replace(this_machine("H100 SXM"), triton="3.6.0"))
+        run.write("problem.py", PROBLEM)
+        run.write("current.py", CURRENT)
+        run.record(GIVEN, Tried.of(GIVEN, "the code as given", None, verdict(1)))
+        run.record(BETTER, Tried.of(BETTER, "correct", None, verdict(3)))
+        run.record(WORSE, Tried.of(WORSE, "dropped: same machine code as another"))
+        run.record_timing(timed("heat", side(GIVEN.id, 20.0), side(BETTER.id, 16.0)))
+        run.record_timing(TIMED)
+        run.write("best.py", BETTER.source)
+        run.write("summary.json", to_json(SUMMARY))
+        run.seal()
+    return folder
+
+
+@pytest.fixture
+def folder(sealed: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sealed, tmp_path / "run"))
+
+
+def on_paper(folder: Path, quoted: str | None = None) -> Verification:
+    return verify(folder, quoted=quoted, rerun=False)
+
+
+def wrong(verification: Verification) -> dict[str, str]:
+    """What differs, and why."""
+    return {line.what: line.why for line in verification.lines if line.standing is Standing.DIFFERS}
+
+
+def reseal(folder: Path) -> None:
+    """Write the manifest anew, as somebody would who wants a change to go unnoticed."""
+    (folder / manifest.NAME).write_text(manifest.text_of(manifest.survey(folder)))
+
+
+def rewrite(path: Path, change: Callable[[dict[str, object]], None], line: int | None = None) -> None:
+    """Change a JSON file, or one line of a file of them."""
+    lines = path.read_text().splitlines() if line is not None else [path.read_text()]
+    value = json.loads(lines[line or 0])
+    change(value)
+    lines[line or 0] = json.dumps(value)
+    path.write_text("\n".join(lines) + ("\n" if line is not None else ""))
+
+
+def test_an_untouched_folder_agrees_in_every_line(folder: Path) -> None:
+    verification = on_paper(folder, manifest.digest_of(folder))
+    assert wrong(verification) == {} and verification.agrees
+    checked = {line.what for line in verification.lines if line.standing is Standing.AGREES}
+    assert {"manifest", "files", "log.jsonl", "verdicts", "evidence", "best.py", "summary"} <= checked
+    speed = next(line for line in verification.lines if line.what == "speedup from the record")
+    assert speed.recorded == speed.found and speed.found.startswith("1.249")
+
+
+def test_what_is_left_out_is_named_with_the_reason(folder: Path) -> None:
+    skipped = [line for line in on_paper(folder).lines if line.standing is Standing.NOT_CHECKED]
+    assert {"manifest", "contract", "memory safety"} <= {line.what for line in skipped}
+    assert all(line.why for line in skipped)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_byte_of_one_file_is_enough(
+    sealed: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = Path(shutil.copytree(sealed, tmp_path_factory.mktemp("bytes") / "run"))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != manifest.LOCK)
+    path = data.draw(st.sampled_from(files), "file")
+    before = path.read_bytes()
+    at = data.draw(st.integers(0, len(before) - 1), "place")
+    other = data.draw(st.integers(1, 255), "difference")
+    how = data.draw(st.sampled_from(["flip", "trim", "append", "insert"]), "how")
+    after = {
+        "flip": before[:at] + bytes([before[at] ^ other]) + before[at + 1 :],
+        "trim": before[:at],
+        "append": before + bytes([other]),
+        "insert": before[:at] + bytes([other]) + before[at:],
+    }[how]
+    path.write_bytes(after)
+    found = wrong(on_paper(folder))
+    name = path.relative_to(folder).as_posix()
+    # A changed entry of the manifest shows at the file that it speaks of.
+    assert name in found or (path.name == manifest.NAME and found)
+
+
+def test_an_added_a_removed_and_a_replaced_file_are_named(folder: Path) -> None:
+    (folder / "candidates" / f"{WORSE.id}.py").unlink()
+    (folder / "notes.txt").write_text("added later")
+    (folder / "current.py").unlink()
+    (folder / "current.py").symlink_to(folder / "best.py")
+    found = wrong(on_paper(folder))
+    assert found["notes.txt"] == "was added" and found["current.py"] == "was changed"
+    assert found[f"candidates/{WORSE.id}.py"] == "is missing"
+
+
+def test_a_folder_without_a_manifest_is_incomplete(folder: Path) -> None:
+    (folder / manifest.NAME).unlink()
+    assert "did not finish" in wrong(on_paper(folder))["manifest"]
+    (folder / "summary.json").unlink()
+    (folder / "best.py").unlink()
+    assert {"manifest", "summary.json", "best.py"} <= wrong(on_paper(folder)).keys()
+
+
+def raise_evidence(folder: Path) -> None:
+    """The machine had no GPU after all, so nothing can have been measured."""
+    rewrite(folder / "machines.jsonl", lambda machine: machine.update(device=""), 0)
+
+
+def measured_elsewhere(folder: Path) -> None:
+    for path in (folder / "machines.jsonl", folder / "log.jsonl", folder / "timings.jsonl"):
+        text = path.read_text().replace("H100 SXM", "A100 SXM 80GB").replace(DEVICE, "A100 SXM 80GB")
+        path.write_text(text)
+
+
+def faster_samples(folder: Path) -> None:
+    path = folder / "timings.jsonl"
+    path.write_text(path.read_text().replace("16.0", "12.0"))
+
+
+def swap_best(folder: Path) -> None:
+    (folder / "best.py").write_text(WORSE.source)
+
+
+def swap_candidate(folder: Path) -> None:
+    (folder / "candidates" / f"{BETTER.id}.py").write_text(BETTER.source + "# more\n")
+
+
+def drop_parent(folder: Path) -> None:
+    path = folder / "log.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+
+
+def past_budget(folder: Path) -> None:
+    def change(tried: dict[str, dict[str, list[dict[str, float]]]]) -> None:
+        tried["verdict"]["errors"][0]["norm_error"] = 1.0
+
+    rewrite(folder / "log.jsonl", change, 1)  # type: ignore[arg-type]
+
+
+def without_seeds(folder: Path) -> None:
+    def change(tried: dict[str, dict[str, list[int]]]) -> None:
+        tried["verdict"]["seeds"] = []
+
+    rewrite(folder / "log.jsonl", change, 1)  # type: ignore[arg-type]
+
+
+def better_ratio(folder: Path) -> None:
+    def change(summary: dict[str, dict[str, dict[str, float]]]) -> None:
+        summary["gain"]["ratio"]["value"] = 2.0
+
+    rewrite(folder / "summary.json", change)  # type: ignore[arg-type]
+
+
+def better_claim(folder: Path) -> None:
+    rewrite(folder / "summary.json", lambda summary: summary.update(evidence="compiled"))
+
+
+def other_problem(folder: Path) -> None:
+    path = folder / "problem.py"
+    path.write_text(path.read_text().replace("x * self.weight + self.bias", "x * 0 + self.bias"))
+
+
+def no_raw_samples(folder: Path) -> None:
+    (folder / "timings.jsonl").unlink()
+
+
+def empty_samples(folder: Path) -> None:
+    path = folder / "timings.jsonl"
+    timed = from_json(path.read_text().splitlines()[1], Timed)
+    sides = tuple(dataclasses.replace(side, cold=Samples((), ())) for side in timed.timing.sides)
+    empty = dataclasses.replace(timed, timing=dataclasses.replace(timed.timing, sides=sides))
+    path.write_text(to_json(empty, indent=None) + "\n")
+
+
+@pytest.mark.parametrize(
+    "forge, named",
+    [
+        (raise_evidence, "evidence"),
+        (measured_elsewhere, "evidence"),
+        (faster_samples, "speedup from the record"),
+        (no_raw_samples, "speedup from the record"),
+        (empty_samples, "speedup from the record"),
+        (better_ratio, "speedup from the record"),
+        (better_claim, "summary"),
+        (swap_best, "best.py"),
+        (swap_candidate, "log.jsonl"),
+        (drop_parent, "log.jsonl"),
+        (past_budget, "verdicts"),
+        (without_seeds, "verdicts"),
+        (other_problem, "what was asked"),
+    ],
+)
+def test_a_forgery_under_a_manifest_written_anew_contradicts_the_records(
+    folder: Path, forge: Callable[[Path], None], named: str
+) -> None:
+    forge(folder)
+    reseal(folder)
+    found = wrong(on_paper(folder))
+    assert named in found and not {"manifest", "files"} & found.keys()
+
+
+def test_a_forgery_that_fits_is_told_by_the_digest_quoted_before(folder: Path) -> None:
+    quoted = manifest.digest_of(folder)
+    rewrite(folder / "log.jsonl", lambda tried: tried.update(why="a better reason"), 1)
+    reseal(folder)
+    assert wrong(on_paper(folder)) == {}
+    assert list(wrong(on_paper(folder, quoted.upper()))) == ["manifest"]
+
+
+GARBAGE = (
+    "", "null", "[]", "3", "{}", '"x"', "[" * 100_000, "1" * 5_000, "{", "\x00", '{"format": 2}', "\ud800"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json", "log.jsonl", "timings.jsonl", "machines.jsonl"])
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
+def test_damaged_json_is_a_line_and_no_traceback(folder: Path, name: str, garbage: str) -> None:
+    (folder / name).write_bytes(garbage.encode("utf-8", "surrogatepass"))
+    assert wrong(on_paper(folder))[name]
+    reseal(folder)
+    assert wrong(on_paper(folder))
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
+def test_a_damaged_manifest_is_a_line_and_no_traceback(folder: Path, garbage: str) -> None:
+    (folder / manifest.NAME).write_bytes(garbage.encode("utf-8", "surrogatepass"))
+    assert "manifest" in wrong(on_paper(folder))
+
+
+def test_the_command_says_both_values_and_exits_by_what_it_found(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = manifest.digest_of(folder)
+    before = {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+    assert main(["verify", str(folder), "--no-rerun", "--digest", digest]) == 0
+    assert {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))} == before
+    out = capsys.readouterr().out
+    assert digest in out and "0 differs" in out
+    better_ratio(folder)
+    assert main(["verify", str(folder), "--no-rerun"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "summary.json: was changed" in out and "recorded 2.0000x" in out and "found 1.249" in out
+    assert main(["verify", str(folder), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    contract = next(line for line in said["lines"] if line["what"] == "contract")
+    assert contract["standing"] == "not checked here" and "not sound" in contract["why"]
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path / "nowhere")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_digest_is_quoted_in_full_or_not_at_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(folder), "--digest", manifest.digest_of(folder)[:12]]) == 2
+    assert "64 hexadecimal digits" in capsys.readouterr().err
+
+
+def test_control_characters_of_a_hostile_folder_never_reach_the_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "\x1b[2Jname\udcff").write_text("")
+    assert main(["verify", str(folder), "--no-rerun"]) == 1
+    out = capsys.readouterr().out
+    assert "\x1b[2J" not in out and "\\x1b[2Jname\\udcff" in out.replace("\n", "")
+
+
+def test_versions_are_read_without_importing_what_they_are_of() -> None:
+    machine = this_machine("H100 SXM")
+    assert machine.device == "H100 SXM" and machine.python.startswith("3.")
+    assert from_json(to_json(machine), Machine) == machine
+
+
+def test_an_estimate_is_computed_again_from_the_log(folder: Path) -> None:
+    """Without an inspection in the log, an estimated speedup has nothing that it could come from."""
+    figure = Figure(1.5, "x", Evidence.ESTIMATED)
+    assert GAIN is not None
+    estimated = dataclasses.replace(GAIN, ratio=figure, low=1.5, high=1.5, basis="estimate")
+    summary = dataclasses.replace(SUMMARY, gain=estimated, evidence=Evidence.ESTIMATED)
+    (folder / "summary.json").write_text(to_json(summary))
+    reseal(folder)
+    assert "speedup from the record" in wrong(on_paper(folder))

@@ -20,6 +20,7 @@ from tilewright.contract import breaches
 from tilewright.runs import read_log
 from tilewright.serial import structure
 from tilewright.stages.summary import Summary
+from tilewright.verify.api import verify as verify_run
 
 DATA = Path(__file__).parents[1] / "data" / "optimize"
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -68,6 +69,12 @@ def test_the_file_written_keeps_the_contract_with_two_or_three_configs(finished:
     best = tilewright.KernelFile.parse(source, "best.py")
     assert breaches(best, PROBLEM.read_text()) == ()
     assert 2 <= source.count("triton.Config(") <= 3
+
+
+def test_the_estimated_speedup_is_computed_again_from_the_log(finished: Path) -> None:
+    verification = verify_run(finished, rerun=False)
+    speedup = next(line for line in verification.lines if line.what == "speedup from the record")
+    assert verification.agrees and speedup.recorded == speedup.found and "estimated" in speedup.found
 
 
 def test_a_finished_run_is_not_overwritten(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

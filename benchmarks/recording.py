@@ -104,8 +104,8 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One run of one benchmark.
+class Provenance:
+    """What was run, when, where and from which code.
 
     Args:
         name: the benchmark's.
@@ -114,7 +114,6 @@ class Record:
         dirty: whether tracked files differed from the commit; None when unknown.
         command: the command line that made it.
         case: the sizes and types of the problem.
-        method: how the samples were taken.
     """
 
     name: str
@@ -124,6 +123,16 @@ class Record:
     command: tuple[str, ...]
     case: Mapping[str, str | int]
     machine: Machine
+
+
+@dataclass(frozen=True)
+class Record(Provenance):
+    """One run of one benchmark that times sides.
+
+    Args:
+        method: how the samples were taken.
+    """
+
     sides: tuple[Side, ...]
     method: str = METHOD
     format: int = FORMAT
@@ -223,7 +232,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
 
 
-def write(record: Record, folder: Path = RESULTS) -> Path:
+def write(record: Provenance, folder: Path = RESULTS) -> Path:
     """Write a record to `folder`, named after the benchmark, the device and the date.
 
     Raises:

@@ -36,6 +36,7 @@ from sides import has_gpu
 
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
 
+from tilewright.errors import TilewrightError
 from tilewright.judge.speed import recompute
 from tilewright.judge.speed_model import Block, Ratio, Rules, SpeedOutcome, SpeedVerdict
 from tilewright.serial import from_json
@@ -392,7 +393,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         paths = options.summary or [write(record(options), options.results)]
         print(table(summary_of(paths)))
-    except RecordError as error:
+    except (RecordError, TilewrightError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,0 +1,25 @@
+import torch
+import torch.nn as nn
+
+ROWS = 12
+COLS = 100
+
+
+class Model(nn.Module):
+    """x [ROWS, COLS] -> layer normalisation of each row."""
+
+    def __init__(self, cols):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(cols))
+        self.bias = nn.Parameter(torch.randn(cols))
+
+    def forward(self, x):
+        return nn.functional.layer_norm(x, (x.shape[1],), self.weight, self.bias)
+
+
+def get_inputs():
+    return [torch.randn(ROWS, COLS)]
+
+
+def get_init_inputs():
+    return [COLS]

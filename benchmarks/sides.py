@@ -148,11 +148,21 @@ def fresh_name(path: Path) -> str:
 
 def model_new(case: Case, path: Path) -> Run:
     """A ModelNew file with the reference's parameters."""
-    from tilewright.judge.sides import build_candidate, import_candidate
+    import torch
 
-    candidate = import_candidate(path.read_text(encoding="utf-8"), str(path), fresh_name(path))
+    from tilewright.judge.sides import pairs, seed_everything, state_of
+
     arguments, device = case.problem.get_init_inputs(), case.inputs[0].device
-    model = build_candidate(candidate, arguments, case.model, seed=0, device=device, mapping=None)
+    seed_everything(0)
+    model = load(path).ModelNew(*arguments)
+    state, own = state_of(case.model), state_of(model)
+    shapes = [
+        {n: tuple(v.shape) for n, v in values()} for values in (model.named_parameters, model.named_buffers)
+    ]
+    with torch.no_grad():
+        for new, old in pairs(case.model, *shapes, None).items():
+            own[new].copy_(state[old])
+    model = model.to(device)
     return partial(model.eval(), *case.inputs)
 
 

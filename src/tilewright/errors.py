@@ -12,7 +12,8 @@ TilewrightError                 exit code 2, one line, no traceback
 └── WorkerError                 a worker process did not come back with a result
     ├── WorkerTimeout           it ran past its time limit
     ├── WorkerOutOfMemory       it ran past its memory limit
-    └── WorkerCrashed           it died (signal, abort, sys.exit)
+    ├── WorkerCrashed           it died (signal, abort, sys.exit)
+    └── NotTimed                two sides could not be compared: one failed while it was timed
 """
 
 from __future__ import annotations
@@ -103,3 +104,7 @@ class WorkerOutOfMemory(WorkerError):
 
 class WorkerCrashed(WorkerError):
     """A worker died: a signal, an abort, or an exit without a result."""
+
+
+class NotTimed(WorkerError):
+    """Sides could not be timed against one another: one failed, or its clock does not tell the truth."""

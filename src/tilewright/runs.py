@@ -98,12 +98,10 @@ class Timed:
     Args:
         purpose: "heat" for all of a race, "final" for its fastest once more, "gain" for the result
             against what it is set against.
-        seed: of parameters, inputs and the order of the samples.
         timing: every raw sample; a side's label is the candidate's id, or "reference".
     """
 
     purpose: str
-    seed: int
     timing: Timing
 
 

@@ -22,7 +22,7 @@ ASKED = Asked(
 VERDICT = Verdict(Outcome.CORRECT, errors=(OutputError(0, 1e-7, 1e-6, 2e-7, float("inf")),), trials=3)
 
 SAMPLES = Samples((3.0, 2.5), (1.5, 1.25))
-TIMED = Timed("heat", 7, Timing("H100", "580", "2.11", "3.6", (Side("a", SAMPLES, SAMPLES),)))
+TIMED = Timed("heat", Timing("H100", "580", "2.11", "3.6", (Side("a", SAMPLES, SAMPLES),)))
 
 
 def tried(source: str) -> tuple[Candidate, Tried]:

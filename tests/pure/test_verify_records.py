@@ -63,7 +63,7 @@ def side(label: str, us: float) -> Side:
 
 
 def timed(purpose: str, *sides: Side) -> Timed:
-    return Timed(purpose, 7, Timing(DEVICE, "580.1", "2.11.0", "3.6.0", sides))
+    return Timed(purpose, Timing(DEVICE, "580.1", "2.11.0", "3.6.0", sides))
 
 
 TIMED = timed("gain", side(GIVEN.id, 20.0), side(BETTER.id, 16.0))

@@ -116,7 +116,7 @@ def command(
         if reference:
             sides.append((REFERENCE, None))
         status.update("timing")
-        timing = time_sides(problem, sides, target=target, mapping=mapping, seconds=seconds)
+        timing = time_sides(problem, sides, precision=precision, mapping=mapping, seconds=seconds)
     bench = Bench(_rows(timing, verdicts), verdicts, timing)
     if as_json:
         emit(bench)

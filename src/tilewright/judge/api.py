@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tilewright import workers
 from tilewright.errors import (
@@ -19,11 +20,13 @@ from tilewright.errors import (
 from tilewright.evidence import Evidence
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
+from tilewright.judge.speed_model import Rules, SpeedVerdict
 from tilewright.judge.timing_model import Timing
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
 from tilewright.serial import structure
+from tilewright.worker import plain
 from tilewright.workers import Limits
 
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
@@ -44,7 +47,8 @@ def check(
     mapping: Mapping[str, str] | None = None,
     trials: int = 3,
     limits: Limits | None = None,
-    interpreter_seconds: float = 8.0,
+    interpreter_seconds: float = 16.0,
+    seeds: Sequence[int] = (),
 ) -> Verdict:
     """Whether a candidate computes what the problem's Model computes.
 
@@ -61,7 +65,9 @@ def check(
         trials: fresh sets of inputs and parameters; more are drawn where a file lists more autotune
             configs, so that each is used.
         limits: of the worker process.
-        interpreter_seconds: what the candidate's interpreted trials may take together.
+        interpreter_seconds: what the candidate's interpreted calls may take together.
+        seeds: of the first trials, to check a recorded verdict again; the others are drawn in secret,
+            after the candidate was imported.
 
     Raises:
         ProblemError: the problem itself cannot be run.
@@ -87,6 +93,7 @@ def check(
             "mapping": dict(mapping or {}),
             "trials": trials,
             "interpreter_seconds": interpreter_seconds,
+            "seeds": list(seeds),
             "phase": str(phase),
         }
         try:
@@ -105,48 +112,97 @@ def time_sides(
     problem: Problem,
     sides: Sequence[tuple[str, str | None]],
     *,
-    target: Gpu | None = None,
+    precision: str | None = None,
     mapping: Mapping[str, str] | None = None,
     seconds: float = 10.0,
     limits: Limits | None = None,
-    seed: int = 0,
 ) -> Timing:
-    """Time several sides against one another on the GPU, in one worker process.
+    """Time several sides against one another on the GPU, each in a process of its own.
 
-    A side that raises keeps its place with `problem` saying why. Nothing is checked here: time only
-    what `check` has called correct.
+    Some calls have their outputs compared. A side that raises, answers wrongly, or whose clock does not
+    agree with the judge's keeps its place with `problem` saying so.
 
     Args:
         sides: (label, text of a ModelNew file), or (label, None) for the reference, eager.
-        target: the GPU the figures are wanted for; only its name's absence matters to evidence,
-            which the caller attaches (`Timing.device` says what ran).
+        precision: what matrix products may be computed in; see `check`.
         mapping: parameter of ModelNew → parameter of Model.
         seconds: measuring time per side, warm-up and compilation not counted.
-        limits: of the worker process; by default long enough for every side to compile and autotune.
-        seed: of parameters, inputs and the order of the samples.
+        limits: of all processes together; by default long enough for every side to compile and autotune.
 
     Raises:
         SetupError: this machine has no GPU.
         ProblemError: the problem itself cannot be run.
         AmbiguousParameters: parameters match in more than one way, or not at all.
+        NotTimed: the reference gives nothing that outputs could be compared with.
         WorkerError: the process did not come back.
     """
     limits = limits or Limits(seconds=300.0 + (seconds + 60.0) * len(sides), memory_bytes=64 * 2**30)
+    payload = _sides_payload(problem, sides, precision, mapping, seconds)
+    return structure(_on_gpu("tilewright.judge.work:time_sides", payload, limits), Timing)
+
+
+def compare_speed(
+    problem: Problem,
+    before: str | None,
+    after: str,
+    *,
+    labels: tuple[str, str] = ("before", "after"),
+    condition: str = "device time, cold L2",
+    rules: Rules | None = None,
+    precision: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    seconds: float = 60.0,
+    limits: Limits | None = None,
+) -> SpeedVerdict:
+    """Whether `after` is faster than `before` on the GPU in this machine, with a known chance of error.
+
+    Args:
+        before, after: texts of ModelNew files; None for the reference, eager.
+        condition: "device time, cold L2", with wall for device and warm for cold.
+        rules: when a difference is called; looks that `seconds` has no room for are left out.
+        precision, mapping, limits: see `time_sides`.
+
+    Raises:
+        SetupError: this machine has no GPU.
+        ProblemError: the problem itself cannot be run.
+        AmbiguousParameters: parameters match in more than one way, or not at all.
+        NotTimed: a side raised, gave wrong outputs, or its clock does not tell the truth.
+        WorkerError: the process did not come back.
+    """
+    limits = limits or Limits(seconds=600.0 + 2 * seconds, memory_bytes=64 * 2**30)
     payload = {
+        **_sides_payload(problem, [(labels[0], before), (labels[1], after)], precision, mapping, seconds),
+        "condition": condition,
+        "rules": plain(rules or Rules()),
+    }
+    return structure(_on_gpu("tilewright.judge.work:compare_speed", payload, limits), SpeedVerdict)
+
+
+def _sides_payload(
+    problem: Problem,
+    sides: Sequence[tuple[str, str | None]],
+    precision: str | None,
+    mapping: Mapping[str, str] | None,
+    seconds: float,
+) -> dict[str, Any]:
+    return {
         "problem": problem.source,
         "problem_path": str(problem.path),
         "sides": [list(side) for side in sides],
+        "precision": precision,
         "mapping": dict(mapping or {}),
         "seconds": seconds,
-        "seed": seed,
     }
-    answer = workers.call("tilewright.judge.work:time_sides", payload, limits)
+
+
+def _on_gpu(task: str, payload: Mapping[str, Any], limits: Limits) -> Any:
+    answer = workers.call(task, payload, limits)
     if answer is None:
         raise SetupError(
             "timing needs an NVIDIA GPU, and there is none here",
             mend="`tilewright check` and `tilewright inspect` work without one",
         )
-    return structure(answer, Timing)
+    return answer
 
 
 def _lost(

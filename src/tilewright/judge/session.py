@@ -10,21 +10,32 @@ from typing import Any
 
 import torch
 
+from tilewright.errors import ProblemError
 from tilewright.evidence import Evidence
-from tilewright.judge import assembly, cooperative
 from tilewright.judge.budget import Undecidable
-from tilewright.judge.compare import Comparison
+from tilewright.judge.cell.outside import Cell
+from tilewright.judge.compare import flatten
 from tilewright.judge.constants import integer_literals, size_constants
-from tilewright.judge.failures import CandidateFailure, candidate_code
-from tilewright.judge.interpreter import ConfigChoice, repair
-from tilewright.judge.sides import import_candidate
+from tilewright.judge.failures import CandidateFailure
+from tilewright.judge.regimes import REGIMES, Regime, defined
 from tilewright.judge.sizes import Fit, fit, matched_at_full_size, measured
-from tilewright.judge.trial import Case, run_trial
+from tilewright.judge.trial import Called, Case, Instance, build, call, find_truth, same, with_new_parameters
 from tilewright.judge.verdict import Outcome, OutputError, Verdict
 from tilewright.problem import import_problem
 
-GPU_CONFIG_SECONDS = 60.0  # for trying the configs of a file's own autotune lists, on a GPU
-OVERRUN = 2.0  # interpreted trials stop early once they took this many times what they were given
+GPU_SECONDS = 60.0  # for regimes and for the configs of a file's own autotune lists, on a GPU
+OVERRUN = 2.0  # interpreted calls stop early once they took this many times what they were given
+CALLS_BESIDE_TRIALS = len(REGIMES) + 1
+REST_SECONDS = 0.02  # between the two readings of an output
+
+
+class Refuted(Exception):
+    """The candidate came back with outputs, and they are not what they should be."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        self.outcome = outcome
+        self.reason = reason
+        super().__init__(f"{outcome}: {reason}")
 
 
 class Session:
@@ -32,22 +43,22 @@ class Session:
 
     Args:
         payload: see `judge.api.check`.
+        cell: where the candidate will be.
         device: where both sides run; the CPU means Triton's interpreter.
         announce: told what runs next.
     """
 
     def __init__(
-        self, payload: dict[str, Any], device: torch.device, announce: Callable[[str], None]
+        self, payload: dict[str, Any], cell: Cell, device: torch.device, announce: Callable[[str], None]
     ) -> None:
         self.payload = payload
+        self.cell = cell
         self.device = device
         self.announce = announce
         self.on_gpu = device.type == "cuda"
-        if not self.on_gpu:
-            repair()
-            cooperative.install()
-            assembly.enable()
-        self.choice = ConfigChoice()
+        self.started = time.perf_counter()
+        self.calls = 0
+        self.configs = 1
         self.answer = Verdict(
             Outcome.NOT_CHECKED,
             evidence=Evidence.MEASURED if self.on_gpu else Evidence.INTERPRETED,
@@ -70,25 +81,23 @@ class Session:
                 fitted = self._fit(case)
                 case = replace(case, problem=import_problem(fitted.text, case.problem_path))
                 self.answer = replace(self.answer, sizes=fitted.cut)
-            return self._trials(case, fitted)
-        except CandidateFailure as failure:
-            return self._no(failure.outcome, failure.reason)
+            return self._calls(case, fitted)
+        except (CandidateFailure, Refuted) as no:
+            return self._no(no.outcome, no.reason)
         except Undecidable as reason:
             return self._no(Outcome.NOT_CHECKED, str(reason))
 
     def _case(self) -> Case:
         payload = self.payload
         self.announce("candidate")
-        source, path = payload["source"], payload["path"]
-        with candidate_code(source, path, interpreted=not self.on_gpu):
-            model_new = import_candidate(source, path)
+        self.answer = replace(self.answer, isolation=self.cell.isolation)
+        self.cell.command("open", source=payload["source"], path=payload["path"])
         self.announce("problem")
         return Case(
             problem=import_problem(payload["problem"], payload["problem_path"]),
             problem_path=payload["problem_path"],
-            model_new=model_new,
-            source=source,
-            path=path,
+            cell=self.cell,
+            source=payload["source"],
             mapping=payload["mapping"],
             precision=payload["precision"],
             device=self.device,
@@ -96,72 +105,151 @@ class Session:
         )
 
     def _fit(self, case: Case) -> Fit:
-        share = self.payload["interpreter_seconds"] / self.payload["trials"]
-        with self.choice.applied():
-            return fit(self.payload["problem"], measured(case, secrets.randbits(31)), case.source, share)
+        share = self.payload["interpreter_seconds"] / (self.payload["trials"] + CALLS_BESIDE_TRIALS)
+        return fit(self.payload["problem"], measured(case, secrets.randbits(31)), case.source, share)
 
-    def _trials(self, case: Case, fitted: Fit) -> Verdict:
-        """Trials until enough are done and every autotune config was used, or time is up."""
-        started = time.perf_counter()
-        wanted = int(self.payload["trials"])
-        number = 0
-        while number < wanted or number < self._runs_for_configs():
-            elapsed = time.perf_counter() - started
-            if number and self._late(elapsed, enough=number >= wanted):
-                break
-            seed = secrets.randbits(31)
-            # On a GPU the first trial leaves the file's own autotuning to Triton.
-            as_written = self.on_gpu and number == 0
-            self.choice.index = None if as_written else number - self.on_gpu
-            with self.choice.applied():
-                comparison, truth = run_trial(case, seed)
-            number += 1
-            self.answer = replace(
-                self.answer,
-                trials=number,
-                seeds=(*self.answer.seeds, seed),
-                precision=truth.precision,
-                errors=_worst([*self.answer.errors, *comparison.errors]),
-            )
-            if comparison.outcome is not Outcome.CORRECT:
-                return self._differs(case, fitted, comparison, as_written)
-        return replace(self.answer, outcome=Outcome.CORRECT, notes=self._left_out(number))
+    def _calls(self, case: Case, fitted: Fit) -> Verdict:
+        """Trials on inputs as drawn, then inputs of other kinds, then autotune configs still owed."""
+        self.started = time.perf_counter()
+        for number in range(int(self.payload["trials"])):
+            instance, drawn = self._trial(case, fitted)
+            if number == 0:
+                self._settles(case, drawn)
+        self._beside(case, fitted, instance, drawn)
+        while self.calls < self._calls_for_configs() and (not self._late() or self.calls < 2):
+            self._trial(case, fitted)
+        return replace(self.answer, outcome=Outcome.CORRECT, notes=(*self.answer.notes, *self._left_out()))
 
-    def _runs_for_configs(self) -> int:
-        """Trials needed so that each config of every autotuned kernel is used once."""
-        if self.on_gpu:
-            return self.choice.most + 1 if self.choice.most > 1 else 1
-        return self.choice.most
+    def _trial(self, case: Case, fitted: Fit) -> tuple[Instance, Called]:
+        """Both sides constructed anew, and one call on inputs as drawn.
 
-    def _late(self, elapsed: float, *, enough: bool) -> bool:
-        if self.on_gpu:
-            return enough and elapsed > GPU_CONFIG_SECONDS
-        given = float(self.payload["interpreter_seconds"])
-        second_config_owed = self.choice.most > 1 and self.answer.trials < 2
-        return elapsed > (given if enough else OVERRUN * given) and not second_config_owed
+        Raises:
+            Refuted: the outputs are not what they should be.
+        """
+        seed = self._seed(self.answer.trials)
+        instance = build(case, seed)
+        drawn = self._call(case, instance, instance.inputs, fresh=True)
+        self.answer = replace(
+            self.answer,
+            trials=self.answer.trials + 1,
+            seeds=(*self.answer.seeds, seed),
+            precision=drawn.truth.precision,
+            errors=_worst([*self.answer.errors, *drawn.comparison.errors]),
+        )
+        self._must_agree(case, fitted, drawn)
+        return instance, drawn
 
-    def _left_out(self, number: int) -> tuple[str, ...]:
-        missing = self._runs_for_configs() - number
+    def _beside(self, case: Case, fitted: Fit, instance: Instance, drawn: Called) -> None:
+        """Inputs of other kinds in the memory of the last ones, then other parameters in theirs.
+
+        Raises:
+            Refuted: the outputs are not what they should be.
+        """
+        generator = torch.Generator().manual_seed(instance.seed)
+        untried: list[str] = []
+        for regime in sorted(REGIMES, key=lambda regime: not regime.follows):
+            if self._late():
+                untried.append(regime.name)
+            elif called := self._under(case, instance, regime, generator, drawn):
+                self.answer = replace(self.answer, regimes=(*self.answer.regimes, regime.name))
+                self._must_agree(case, fitted, called, regime.name)
+        if untried:
+            self._note(f"not tried, no time left: {'; '.join(untried)}")
+        if instance.pairs and not self._late():
+            changed = with_new_parameters(case, instance, instance.seed ^ 1)
+            called = self._call(case, changed, changed.inputs, fresh=True)
+            self._must_agree(case, fitted, called, "after its parameters were given other values in place")
+
+    def _under(
+        self, case: Case, instance: Instance, regime: Regime, generator: torch.Generator, drawn: Called
+    ) -> Called | None:
+        """One call under a regime; None where the reference does not define its result."""
+        flat = flatten(instance.inputs)
+        changed = iter(regime.change(flat, generator))
+        inputs = _refilled(instance.inputs, changed)
+        self.announce("reference")
+        try:
+            truth = find_truth(case, instance.reference, inputs, instance.seed)
+        except (ProblemError, Undecidable):
+            return None
+        if not defined(regime, truth.expected, drawn.truth.expected):
+            return None
+        return self._call(case, instance, inputs, truth=truth, fresh=False)
+
+    def _call(self, case: Case, instance: Instance, inputs: list[Any], **how: Any) -> Called:
+        """One call with the next autotune config; the first one on a GPU leaves the choice to Triton."""
+        config = self.calls - self.on_gpu
+        called = call(case, instance, inputs, instance.seed, config=None if config < 0 else config, **how)
+        self.calls += 1
+        self.configs = max(self.configs, called.most)
+        self.answer = replace(self.answer, errors=_worst([*self.answer.errors, *called.comparison.errors]))
+        return called
+
+    def _settles(self, case: Case, called: Called) -> None:
+        """Read the outputs once more, a moment later.
+
+        Raises:
+            Refuted: they have changed since: work that nobody waited for.
+        """
+        time.sleep(REST_SECONDS)
+        later = case.command("outputs_again").values["outputs"]
+        for index, (old, new) in enumerate(zip(called.outputs, flatten(later), strict=True)):
+            if isinstance(old, torch.Tensor) and not same(old.cpu(), new.tensor):
+                raise Refuted(Outcome.WRONG, f"output {index} still changes after the forward has returned")
+
+    def _seed(self, number: int) -> int:
+        """A secret one, or the recorded one where a verdict is checked again."""
+        recorded = self.payload["seeds"]
+        return int(recorded[number]) if number < len(recorded) else secrets.randbits(31)
+
+    def _calls_for_configs(self) -> int:
+        """Calls needed so that each config of every autotuned kernel is used once."""
+        return self.configs + self.on_gpu if self.configs > 1 else 1
+
+    def _late(self) -> bool:
+        elapsed = time.perf_counter() - self.started
+        return elapsed > (
+            GPU_SECONDS if self.on_gpu else OVERRUN * float(self.payload["interpreter_seconds"])
+        )
+
+    def _left_out(self) -> tuple[str, ...]:
+        missing = self._calls_for_configs() - self.calls
         if missing <= 0:
             return ()
-        return (f"{missing} of {self.choice.most} autotune configs were not run: no time left",)
+        return (f"{missing} of {self.configs} autotune configs were not run: no time left",)
 
-    def _differs(self, case: Case, fitted: Fit, comparison: Comparison, as_written: bool) -> Verdict:
-        reason = comparison.reason
-        if self.choice.most > 1 and not as_written:
-            reason += f"; {self.choice}"
+    def _must_agree(self, case: Case, fitted: Fit, called: Called, when: str = "") -> None:
+        """Raises Refuted where a call's outputs are not what they should be."""
+        comparison = called.comparison
+        if comparison.outcome is Outcome.CORRECT:
+            return
+        reason = f"{when}: {comparison.reason}" if when else comparison.reason
+        if called.used and called.most > 1:
+            reason += f"; {called.used}"
         full = size_constants(self.payload["problem"])
         named = [n for n in fitted.names if full[n].value in integer_literals(case.source)]
         if named:
-            return self._no(
+            raise Refuted(
                 Outcome.NOT_CHECKED,
                 f"differs at {fitted.cut} ({reason}), but the file writes out the full value of"
                 f" {' and '.join(named)} itself, so it may hold at full size only",
             )
-        return self._no(comparison.outcome, f"{reason}; at {fitted.cut}" if fitted.cut else reason)
+        raise Refuted(comparison.outcome, f"{reason}; at {fitted.cut}" if fitted.cut else reason)
+
+    def _note(self, text: str) -> None:
+        self.answer = replace(self.answer, notes=(*self.answer.notes, text))
 
     def _no(self, outcome: Outcome, reason: str) -> Verdict:
         return replace(self.answer, outcome=outcome, reason=reason)
+
+
+def _refilled(value: Any, leaves: Any) -> Any:
+    """The same nested containers with other leaves, in order."""
+    if isinstance(value, dict):
+        return {key: _refilled(item, leaves) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_refilled(item, leaves) for item in value)
+    return next(leaves)
 
 
 def _worst(errors: Iterable[OutputError]) -> tuple[OutputError, ...]:

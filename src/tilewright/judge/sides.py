@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,16 @@ from tilewright.judge.parameters import match_parameters
 from tilewright.problem import ProblemModule, call_piece, import_source
 
 
-def import_candidate(source: str, path: str, name: str = "tilewright_candidate") -> Callable[..., nn.Module]:
-    """Import a candidate's file and return its ModelNew.
+def import_candidate(source: str, path: str, name: str = "ModelNew") -> Callable[..., nn.Module]:
+    """Import a candidate's file and return its class of that name.
 
     Raises:
-        KernelFileError: the import fails or there is no ModelNew.
+        KernelFileError: the import fails or there is no such class.
     """
-    module = import_source(source, path, name, KernelFileError)
-    model: Any = getattr(module, "ModelNew", None)
+    module = import_source(source, path, "tilewright_candidate", KernelFileError)
+    model: Any = getattr(module, name, None)
     if not isinstance(model, type) or not issubclass(model, nn.Module):
-        raise KernelFileError("no ModelNew", where=Where(path), mend="add `class ModelNew(nn.Module)`")
+        raise KernelFileError(f"no {name}", where=Where(path), mend=f"add `class {name}(nn.Module)`")
     return model
 
 
@@ -61,50 +61,42 @@ def build_reference(
     return model
 
 
-def build_candidate(
-    model_new: Callable[..., nn.Module],
-    init_inputs: list[Any],
+def pairs(
     reference: nn.Module,
-    seed: int,
-    device: torch.device,
+    parameters: Mapping[str, Sequence[int]],
+    buffers: Mapping[str, Sequence[int]],
     mapping: Mapping[str, str] | None,
-) -> nn.Module:
-    """ModelNew with the reference's parameters and buffers copied in.
+) -> dict[str, str]:
+    """Parameter or buffer of the candidate → the reference's parameter or buffer that it gets the values of.
 
     Parameters are matched by `match_parameters`. A buffer takes the value of the reference's buffer
     or parameter of the same name and shape (or the one the map names); any other buffer is the
     candidate's own business and is left alone.
 
-    Raises:
-        AmbiguousParameters: parameters match in more than one way, or not at all.
-        Exception: whatever the candidate's constructor raises.
-    """
-    seed_everything(seed)
-    candidate = model_new(*cloned(init_inputs))
-    own, theirs = dict(reference.named_parameters()), dict(candidate.named_parameters())
-    buffers = dict(candidate.named_buffers())
-    state = {**own, **dict(reference.named_buffers())}
-    with torch.no_grad():
-        for new, old in parameter_pairs(reference, candidate, mapping).items():
-            theirs[new].copy_(own[old])
-        for new, buffer in buffers.items():
-            old = (mapping or {}).get(new, new)
-            if old in state and state[old].shape == buffer.shape:
-                buffer.copy_(state[old])
-    return candidate.to(device)
-
-
-def parameter_pairs(
-    reference: nn.Module, candidate: nn.Module, mapping: Mapping[str, str] | None
-) -> dict[str, str]:
-    """Parameter of the candidate → parameter of the reference.
+    Args:
+        parameters, buffers: of the candidate, name → shape.
+        mapping: parameter or buffer of the candidate → of the reference, as the user said.
 
     Raises:
         AmbiguousParameters: they match in more than one way, or not at all.
     """
-    buffers = dict(candidate.named_buffers())
     given = {new: old for new, old in (mapping or {}).items() if new not in buffers}
-    return match_parameters(_shapes(reference), _shapes(candidate), given)
+    matched = match_parameters(
+        {name: tuple(parameter.shape) for name, parameter in reference.named_parameters()},
+        {name: tuple(shape) for name, shape in parameters.items()},
+        given,
+    )
+    state = state_of(reference)
+    for new, shape in buffers.items():
+        old = (mapping or {}).get(new, new)
+        if old in state and list(state[old].shape) == list(shape):
+            matched[new] = old
+    return matched
+
+
+def state_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by name."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def forward(model: nn.Module, inputs: list[Any], seed: int) -> Any:
@@ -134,7 +126,3 @@ def cloned(value: Any) -> Any:
 
 def moved(value: Any, device: torch.device) -> Any:
     return apply(lambda tensor: tensor.to(device), value)
-
-
-def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}

@@ -12,19 +12,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tilewright.errors import ProblemError
 from tilewright.judge.budget import Undecidable
 from tilewright.judge.compare import flatten
 from tilewright.judge.constants import described, integer_literals, size_constants, with_sizes
-from tilewright.judge.failures import CandidateFailure, candidate_code, reference_code
-from tilewright.judge.interpreter import Tally
-from tilewright.judge.sides import build_candidate, build_reference, cloned, draw, forward, parameter_pairs
-from tilewright.judge.trial import Case
+from tilewright.judge.failures import CandidateFailure, reference_code
+from tilewright.judge.sides import build_reference, cloned, forward, pairs
+from tilewright.judge.trial import Case, build
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import call_piece, import_problem
 
@@ -184,47 +185,42 @@ def matched_at_full_size(case: Case, text: str) -> dict[str, str]:
     Raises:
         AmbiguousParameters: parameters match in more than one way, or not at all.
         ProblemError, CandidateFailure: a constructor does not run.
+        Undecidable: constructor arguments cannot be handed to another process.
     """
+    problem = import_problem(text, case.problem_path)
 
-    def match() -> dict[str, str]:
-        problem = import_problem(text, case.problem_path)
+    def construct() -> tuple[list[Any], nn.Module]:
         init_inputs = call_piece(problem, "get_init_inputs", case.problem_path)
-        reference = build_reference(problem, case.problem_path, init_inputs, 0, case.device)
-        with candidate_code(case.source, case.path, interpreted=True):
-            candidate = case.model_new(*init_inputs)
-        return {**(case.mapping or {}), **parameter_pairs(reference, candidate, case.mapping)}
+        return init_inputs, build_reference(problem, case.problem_path, init_inputs, 0, case.device)
 
     try:
         with FakeTensorMode():  # shapes are enough
-            return match()
-    except (ProblemError, CandidateFailure):  # not every constructor runs on fake tensors
-        return match()
+            init_inputs, reference = construct()
+        if any(isinstance(value, torch.Tensor) for value in flatten(init_inputs)):
+            init_inputs = call_piece(problem, "get_init_inputs", case.problem_path)
+    except ProblemError:  # not every constructor runs on fake tensors
+        init_inputs, reference = construct()
+    shapes = case.command("shapes", init_inputs=init_inputs).values
+    return {**(case.mapping or {}), **pairs(reference, shapes["parameters"], shapes["buffers"], case.mapping)}
 
 
 def measured(case: Case, seed: int) -> Callable[[str], Cost]:
     """The cost of a problem's text for this candidate, from a sample of its programs."""
 
     def measure(text: str) -> Cost:
-        problem = import_problem(text, case.problem_path)
+        cut = replace(case, problem=import_problem(text, case.problem_path))
+        instance = build(cut, seed)
         case.announce("reference")
-        init_inputs, inputs = draw(problem, case.problem_path, seed, case.device)
-        reference = build_reference(problem, case.problem_path, init_inputs, seed, case.device)
         started = time.perf_counter()
         with reference_code(case.problem_path):
-            forward(reference, cloned(inputs), seed)
+            forward(instance.reference, cloned(instance.inputs), seed)
         reference_seconds = time.perf_counter() - started
-        case.announce("candidate")
-        tally = Tally()
-        with candidate_code(case.source, case.path, interpreted=True), tally.applied():
-            candidate = build_candidate(
-                case.model_new, init_inputs, reference, seed, case.device, case.mapping
-            )
-            forward(candidate, cloned(inputs), seed)
+        cost = case.command("cost", inputs=instance.inputs, seed=seed).values
         return Cost(
-            tally.launches,
-            tally.programs,
-            tally.seconds + REFERENCE_RUNS * reference_seconds,
-            dict(tally.most_by_kernel),
+            cost["launches"],
+            cost["programs"],
+            cost["seconds"] + REFERENCE_RUNS * reference_seconds,
+            cost["most_by_kernel"],
         )
 
     return measure

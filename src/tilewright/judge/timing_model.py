@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Samples:
-    """Raw times of one side in one condition, in the order they were taken. Microseconds."""
+    """Raw times of one side in one condition, in the order they were taken. Microseconds.
+
+    Args:
+        wall_us, device_us: of the forward, as its own process read them.
+        command_us: of the whole command, transfers included, on the judge's clock.
+    """
 
     wall_us: tuple[float, ...]
     device_us: tuple[float, ...]
+    command_us: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Timing:
-    """All sides, timed interleaved in one process.
+    """All sides, timed interleaved, each in a process of its own.
 
     Args:
         device: the GPU's name; driver, torch, triton: versions there.

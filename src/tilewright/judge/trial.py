@@ -1,4 +1,4 @@
-"""One trial: fresh inputs and parameters, the reference in its three runs, the candidate once."""
+"""One call of both sides on the same values: the reference in its three runs, the candidate in its cell."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ import torch
 from torch import nn
 
 from tilewright.judge.budget import Expected, Undecidable, expectation, magnitude
+from tilewright.judge.cell.outside import Answer, Cell
+from tilewright.judge.cell.protocol import Received, Unsendable
 from tilewright.judge.compare import Comparison, compare, flatten, structure
-from tilewright.judge.failures import candidate_code, one_line, reference_code
-from tilewright.judge.poison import Poisoned, poison_cache
+from tilewright.judge.failures import one_line, reference_code
 from tilewright.judge.precision import Float64, is_real, plain_arithmetic
-from tilewright.judge.sides import apply, build_candidate, build_reference, cloned, draw, forward
+from tilewright.judge.sides import apply, build_reference, cloned, draw, forward, pairs, state_of
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import ProblemModule
+
+PLAIN_TENSORS = ("Tensor", "Parameter")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What stays the same over all trials of a check.
+    """What stays the same over all calls of a check.
 
     Args:
-        model_new: the candidate's class; source and path: its file.
+        cell: where the candidate is.
+        source: the candidate's text.
         mapping: parameter of ModelNew → parameter of Model.
         precision: what matrix operands may be rounded to; None for what the inputs are.
         device: where both sides run.
@@ -34,17 +38,57 @@ class Case:
 
     problem: ProblemModule
     problem_path: str
-    model_new: Callable[..., nn.Module]
+    cell: Cell
     source: str
-    path: str
     mapping: Mapping[str, str] | None
     precision: str | None
     device: torch.device
     announce: Callable[[str], None]
 
-    @property
-    def interpreted(self) -> bool:
-        return str(self.device.type) == "cpu"
+    def command(self, name: str, /, **arguments: Any) -> Answer:
+        """Have the cell serve a command.
+
+        Raises:
+            CandidateFailure: the candidate failed.
+            Undecidable: an argument cannot be handed to another process.
+        """
+        self.announce("candidate")
+        try:
+            return self.cell.command(name, **arguments)
+        except Unsendable as error:
+            raise Undecidable(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Both sides constructed alike, with the same parameters.
+
+    Args:
+        inputs: as the problem draws them.
+        pairs: parameter or buffer of the candidate → the reference's.
+    """
+
+    seed: int
+    init_inputs: list[Any]
+    inputs: list[Any]
+    reference: nn.Module
+    pairs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Called:
+    """One call compared: what the candidate gave, and what it should have given.
+
+    Args:
+        outputs: flattened, on the judge's device; empty where they could not be read.
+        most, used: the longest list of autotune configs so far, and the configs of this call.
+    """
+
+    comparison: Comparison
+    truth: Truth
+    outputs: list[Any]
+    most: int
+    used: str
 
 
 @dataclass(frozen=True)
@@ -64,27 +108,96 @@ class Truth:
     precision: str
 
 
-def run_trial(case: Case, seed: int) -> tuple[Comparison, Truth]:
-    """Draw, run both sides and compare.
+def build(case: Case, seed: int) -> Instance:
+    """Construct both sides from fresh arguments and give the candidate the reference's parameters.
 
     Raises:
         ProblemError: the problem itself does not run.
         CandidateFailure: the candidate raised.
         AmbiguousParameters: its parameters cannot be matched.
-        Undecidable: the reference gives nothing to compare with.
+        Undecidable: constructor arguments cannot be handed to another process.
     """
     case.announce("reference")
     init_inputs, inputs = draw(case.problem, case.problem_path, seed, case.device)
     reference = build_reference(case.problem, case.problem_path, init_inputs, seed, case.device)
-    truth = find_truth(case, reference, inputs, seed)
-    case.announce("candidate")
-    with candidate_code(case.source, case.path, interpreted=case.interpreted), Poisoned():
-        candidate = build_candidate(case.model_new, init_inputs, reference, seed, case.device, case.mapping)
-        given = cloned(inputs)
-        if case.device.type == "cuda":
-            poison_cache()
-        outputs = forward(candidate, given, seed)
-    return settle(truth, inputs, given, outputs), truth
+    shapes = case.command("build", init_inputs=init_inputs, seed=seed).values
+    matched = pairs(reference, shapes["parameters"], shapes["buffers"], case.mapping)
+    instance = Instance(seed, init_inputs, inputs, reference, matched)
+    _load(case, instance)
+    return instance
+
+
+def with_new_parameters(case: Case, instance: Instance, seed: int) -> Instance:
+    """The same candidate with other values in its parameters' own memory, and inputs drawn anew."""
+    case.announce("reference")
+    _, inputs = draw(case.problem, case.problem_path, seed, case.device)
+    reference = build_reference(case.problem, case.problem_path, instance.init_inputs, seed, case.device)
+    changed = Instance(seed, instance.init_inputs, inputs, reference, instance.pairs)
+    _load(case, changed)
+    return changed
+
+
+def _load(case: Case, instance: Instance) -> None:
+    state = state_of(instance.reference)
+    case.command("load", values={new: state[old] for new, old in instance.pairs.items()})
+
+
+def call(
+    case: Case, instance: Instance, inputs: list[Any], seed: int, truth: Truth | None = None, **how: Any
+) -> Called:
+    """Call both sides on these inputs and compare.
+
+    Args:
+        truth: what these inputs must give, where that is known already.
+        how: options of the cell's `call`.
+
+    Raises:
+        ProblemError: the reference does not run on them.
+        CandidateFailure: the candidate raised.
+        Undecidable: the reference gives nothing to compare with.
+    """
+    if truth is None:
+        case.announce("reference")
+        truth = find_truth(case, instance.reference, inputs, seed)
+    return compared(case, truth, inputs, case.command("call", inputs=inputs, seed=seed, **how))
+
+
+def compared(case: Case, truth: Truth, inputs: list[Any], answer: Answer) -> Called:
+    """What a call's answer is worth.
+
+    Args:
+        inputs: as they were handed over.
+    """
+    values = answer.values
+    outputs, foreign = unpacked(values["outputs"], case.device)
+    given, _ = unpacked(values["inputs"], case.device)
+    comparison = foreign or settle(truth, inputs, given, outputs)
+    return Called(comparison, truth, flatten(outputs), int(values["most"]), str(values["used"]))
+
+
+def unpacked(value: Any, device: torch.device) -> tuple[Any, Comparison | None]:
+    """Received outputs as tensors on the judge's device; a mismatch where one is of another kind."""
+    mismatches: list[str] = []
+
+    def open_one(received: Received) -> Any:
+        if received.kind not in PLAIN_TENSORS:
+            mismatches.append(f"is a {received.kind}, a tensor that may compute when it is read")
+        elif received.device != device.type:
+            mismatches.append(f"has device {received.device}, the reference's has {device.type}")
+        return received.tensor.detach().to(device)
+
+    opened = _opened(value, open_one)
+    if not mismatches:
+        return opened, None
+    return opened, Comparison(Outcome.MISMATCH, f"an output {mismatches[0]}", ())
+
+
+def _opened(value: Any, open_one: Callable[[Received], Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: _opened(item, open_one) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_opened(item, open_one) for item in value)
+    return open_one(value) if isinstance(value, Received) else value
 
 
 def find_truth(case: Case, reference: nn.Module, inputs: list[Any], seed: int) -> Truth:

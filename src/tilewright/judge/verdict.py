@@ -54,11 +54,12 @@ class Verdict:
         evidence: MEASURED on the target GPU, MEASURED_ON another, INTERPRETED on a CPU.
         device: what it ran on.
         precision: what today's code was found to compute in, "float32", "tf32", "float16", "bfloat16".
-        errors: one per output.
+        errors: one per output, of the trials on inputs as drawn.
         trials: how many fresh sets of inputs were compared.
         sizes: what was cut down to run here ("T 256 → 16"); empty at full size.
         seconds: how long the check took.
         seeds: one per trial; parameters and inputs were drawn from it.
+        regimes: inputs of other kinds that were compared beside those as drawn.
         findings: what the candidate was seen to do, allowed or not.
         isolation: what held the candidate's process: "no network, read-only files".
         notes: what a reader should know beside the answer: autotune configs that were not run.
@@ -74,6 +75,7 @@ class Verdict:
     sizes: str = ""
     seconds: float = 0.0
     seeds: tuple[int, ...] = ()
+    regimes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     isolation: str = ""
     notes: tuple[str, ...] = ()

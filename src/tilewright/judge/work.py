@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,33 +9,63 @@ from typing import Any
 
 import torch
 
+from tilewright.errors import NotTimed
+from tilewright.judge.speed_model import Rules
+from tilewright.serial import structure
+
 
 def check(payload: dict[str, Any]) -> Any:
     """Judge a candidate; returns a Verdict. The payload is what `judge.api.check` was given.
-
-    Triton reads TRITON_INTERPRET when a kernel is defined, so it is set before Triton is imported.
 
     Raises:
         ProblemError: the problem itself does not run.
         AmbiguousParameters: parameters cannot be matched.
     """
-    started = time.perf_counter()
-    on_gpu = torch.cuda.is_available()
-    os.environ["TRITON_INTERPRET"] = "0" if on_gpu else "1"
+    began = time.perf_counter()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    from tilewright.judge.cell.outside import started
     from tilewright.judge.session import Session
 
     phase = Path(payload["phase"])
-    session = Session(payload, torch.device("cuda" if on_gpu else "cpu"), lambda now: _note(phase, now))
-    return replace(session.verdict(), seconds=time.perf_counter() - started)
+    _note(phase, "candidate")
+    with started(device, payload["source"]) as cell:
+        session = Session(payload, cell, torch.device(device), lambda now: _note(phase, now))
+        return replace(session.verdict(), seconds=time.perf_counter() - began)
 
 
 def time_sides(payload: dict[str, Any]) -> Any:
-    """Time several sides on the GPU; returns a Timing, None without a GPU."""
+    """Time several sides on the GPU; returns a Timing, None without a GPU.
+
+    Raises:
+        NotTimed: the reference gives nothing that outputs could be compared with.
+    """
     if not torch.cuda.is_available():
         return None
+    from tilewright.judge.budget import Undecidable
     from tilewright.judge.timing import time_all
 
-    return time_all(payload)
+    try:
+        return time_all(payload)
+    except Undecidable as reason:
+        raise NotTimed(str(reason), mend="only what can be checked is timed") from reason
+
+
+def compare_speed(payload: dict[str, Any]) -> Any:
+    """Whether the second of two sides is faster; returns a SpeedVerdict, None without a GPU.
+
+    Raises:
+        NotTimed: a side failed, or its clock does not tell the truth.
+    """
+    if not torch.cuda.is_available():
+        return None
+    from tilewright.judge.budget import Undecidable
+    from tilewright.judge.failures import CandidateFailure
+    from tilewright.judge.sampling import compare_speed as compare
+
+    try:
+        return compare(payload, structure(payload["rules"], Rules))
+    except (CandidateFailure, Undecidable) as reason:
+        raise NotTimed(str(reason), mend="see what `tilewright check` says of it") from reason
 
 
 def _note(phase: Path, now: str) -> None:

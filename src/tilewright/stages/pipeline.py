@@ -94,7 +94,7 @@ class Session:
     @property
     def track(self) -> Track:
         task, record = self.task, self.folder.record_timing
-        return Track(task.problem, task.gpu, task.plugged, task.mapping, record)
+        return Track(task.problem, task.gpu, task.plugged, task.mapping, task.precision, record)
 
 
 def optimize(task: Task, folder: RunFolder, say: Callable[[str], None] = lambda text: None) -> Summary:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +50,7 @@ class Track:
 
     Args:
         gpu: the target; plugged: the GPU in this machine, None to go by the estimate.
+        precision: what matrix products may be computed in.
         record: told every timing, with its raw samples.
     """
 
@@ -58,6 +58,7 @@ class Track:
     gpu: Gpu
     plugged: Gpu | None
     mapping: Mapping[str, str]
+    precision: str | None = None
     record: Callable[[Timed], None] = lambda timed: None
 
     @property
@@ -149,10 +150,9 @@ def estimate_gain(given: Contender, best: Contender) -> Gain | None:
 
 def _time(track: Track, contenders: Sequence[Contender], purpose: str) -> Timing:
     """Time contenders against one another on inputs that no timing before had, and put it on record."""
-    seed = secrets.randbits(31)
     sides = [(c.id, c.source) for c in contenders]
-    timing = time_sides(track.problem, sides, target=track.gpu, mapping=track.mapping, seed=seed)
-    track.record(Timed(purpose, seed, timing))
+    timing = time_sides(track.problem, sides, precision=track.precision, mapping=track.mapping)
+    track.record(Timed(purpose, timing))
     return timing
 
 

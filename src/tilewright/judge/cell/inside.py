@@ -1,0 +1,59 @@
+"""The inside of a cell: `python -m tilewright.judge.cell.inside FOLDER IN OUT DEVICE`.
+
+Serves one command after another: import the candidate, build it, load parameters, call it. A call that
+is checked and a call that is timed are the same command, so the candidate cannot tell them apart. The
+clock here is only a reading: the one that counts is the judge's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tilewright.judge.cell.isolation import isolate
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main(folder: Path, incoming: int, outgoing: int, device: str) -> None:
+    """Serve until the judge closes the pipe."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    isolation = isolate([folder, Path(os.environ["TRITON_CACHE_DIR"])])
+    from tilewright.judge.cell.protocol import Channel, ProtocolError, Reader, Writer
+    from tilewright.judge.cell.subject import Subject
+
+    channel = Channel(incoming, outgoing)
+    subject = Subject(device)
+    channel.send({"isolation": isolation})
+    while True:
+        try:
+            message = channel.receive()
+        except ProtocolError:
+            os._exit(0)
+        reader, writer = Reader(folder / "to_cell.bin", trusted=True), Writer(folder / "from_cell.bin")
+        with contextlib.closing(reader), contextlib.closing(writer):
+            answer = _served(subject, message, reader, writer)
+        channel.send({**answer, "nonce": message["nonce"]})
+
+
+def _served(subject: Any, message: dict[str, Any], reader: Any, writer: Any) -> dict[str, Any]:
+    from tilewright.judge.failures import CandidateFailure
+
+    command: Callable[..., dict[str, Any]] = getattr(subject, message["command"])
+    arguments = {name: reader.value(value) for name, value in message["arguments"].items()}
+    try:
+        answer = command(**arguments)
+        return {"answer": {name: writer.value(value, pickled=False) for name, value in answer.items()}}
+    except CandidateFailure as failure:
+        return {"failure": {"outcome": failure.outcome.value, "reason": failure.reason}}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -1,0 +1,255 @@
+"""What travels between the judge and a cell: one JSON message at a time, and tensors as raw bytes.
+
+Messages go through pipes, each with its length in front. The bytes of tensors lie in a file of the
+direction's own, which its reader reads and never maps, so that a writer who cuts it short is an error
+and no crash. Arguments for a candidate may hold any Python object and are pickled; nothing that comes
+back is ever unpickled, since unpickling runs code.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LENGTH = struct.Struct(">Q")
+LONGEST_MESSAGE = 2**28
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in vars(torch).values()
+    if isinstance(dtype, torch.dtype) and not str(dtype).startswith("torch.q")
+}
+
+
+class ProtocolError(Exception):
+    """The other side ended, or sent what no message looks like."""
+
+
+class Unsendable(Exception):
+    """A value that cannot be handed to another process."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A tensor that came out of a cell, on the CPU, and what it was there.
+
+    Args:
+        device: "cpu" or "cuda" in the cell.
+        kind: the name of its class; anything but Tensor and Parameter computes behind the scenes.
+    """
+
+    tensor: torch.Tensor
+    device: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """An output that is neither a tensor nor a plain value; only its text came over."""
+
+    text: str
+
+
+def opened(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
+    """The same nested containers, every `Received` replaced by the function of its tensor."""
+    if isinstance(value, Received):
+        return function(value.tensor)
+    if isinstance(value, dict):
+        return {key: opened(function, item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(opened(function, item) for item in value)
+    return value
+
+
+class Channel:
+    """One end of the pipes.
+
+    Args:
+        incoming, outgoing: file descriptors.
+    """
+
+    def __init__(self, incoming: int, outgoing: int) -> None:
+        self.incoming = incoming
+        self.outgoing = outgoing
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Raises ProtocolError when nobody listens."""
+        text = json.dumps(message).encode()
+        try:
+            pending = memoryview(LENGTH.pack(len(text)) + text)
+            while pending:
+                pending = pending[os.write(self.outgoing, pending) :]
+        except OSError as error:
+            raise ProtocolError(f"nobody listens: {error.strerror}") from error
+
+    def receive(self) -> dict[str, Any]:
+        """The next message; waits for it. Raises ProtocolError at the end, or on anything else."""
+        (length,) = LENGTH.unpack(self._exactly(LENGTH.size))
+        if length > LONGEST_MESSAGE:
+            raise ProtocolError(f"a message of {length} bytes")
+        try:
+            message = json.loads(self._exactly(length))
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError("a message that is not JSON") from error
+        if not isinstance(message, dict):
+            raise ProtocolError("a message that is no object")
+        return message
+
+    def _exactly(self, count: int) -> bytes:
+        parts: list[bytes] = []
+        while count:
+            part = os.read(self.incoming, min(count, 2**20))
+            if not part:
+                raise ProtocolError("the pipe was closed")
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+class Writer:
+    """Writes the tensors of one message into the file of this direction, from its start."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("wb")
+        self.at = 0
+
+    def value(self, value: Any, *, pickled: bool) -> Any:
+        """A value as JSON, its tensors as places in the file.
+
+        Args:
+            pickled: what is neither tensor, container nor plain value is pickled; else its text is sent.
+
+        Raises:
+            Unsendable: it cannot be pickled.
+        """
+        match value:
+            case torch.Tensor():
+                return {"tensor": self._tensor(value)}
+            case None | bool() | int() | str():
+                return {"plain": value}
+            case float():
+                return {"float": value.hex()}
+            case list() | tuple():
+                name = "tuple" if isinstance(value, tuple) else "list"
+                return {name: [self.value(item, pickled=pickled) for item in value]}
+            case dict() if all(isinstance(key, str) for key in value):
+                return {"dict": {key: self.value(item, pickled=pickled) for key, item in value.items()}}
+        if not pickled:
+            return {"opaque": f"{type(value).__name__} {value!r:.60}"}
+        try:
+            return {"pickle": base64.b64encode(pickle.dumps(value)).decode()}
+        except Exception as error:  # whatever a class raises when asked to be pickled
+            raise Unsendable(
+                f"{type(value).__name__} cannot be handed to another process: {error}"
+            ) from error
+
+    def _tensor(self, tensor: torch.Tensor) -> dict[str, Any]:
+        """Its bytes from the first element to the last, gaps included, so that strides survive."""
+        plain = tensor.detach()
+        if plain.is_sparse or plain.layout != torch.strided:
+            raise Unsendable("a tensor that is not strided cannot be handed to another process")
+        device = plain.device.type
+        extent = 1 + sum((size - 1) * step for size, step in zip(plain.shape, plain.stride(), strict=True))
+        plain = plain.resolve_conj().resolve_neg()
+        if extent > 4 * max(plain.numel(), 1) or not plain.numel():  # slices of something far larger
+            plain = plain.contiguous()
+            extent = plain.numel()
+        flat = torch.as_strided(plain, (extent,), (1,)) if extent else plain.reshape(-1)
+        flat = flat.cpu()
+        data = flat.view(torch.uint8).numpy() if extent else b""
+        self.file.seek(self.at)
+        self.file.write(memoryview(data))
+        described = {
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            "shape": list(plain.shape),
+            "strides": list(plain.stride()),
+            "extent": extent,
+            "at": self.at,
+            "device": device,
+            "kind": type(tensor).__name__,
+            "grad": bool(tensor.requires_grad),
+        }
+        self.at += extent * tensor.element_size()
+        return described
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class Reader:
+    """Reads what a Writer of the other process wrote.
+
+    Args:
+        path: the file of that direction.
+        trusted: whether pickles are opened.
+    """
+
+    def __init__(self, path: Path, *, trusted: bool) -> None:
+        self.file = path.open("rb", buffering=0)
+        self.trusted = trusted
+
+    def value(self, described: Any) -> Any:
+        """The value that JSON describes; tensors as `Received`.
+
+        Raises:
+            ProtocolError: it describes nothing, or bytes are missing.
+        """
+        match described:
+            case {"tensor": dict(fields)}:
+                return self._tensor(fields)
+            case {"plain": None | bool() | int() | str() as plain}:
+                return plain
+            case {"float": str(text)}:
+                try:
+                    return float.fromhex(text)
+                except (ValueError, OverflowError) as error:
+                    raise ProtocolError("not a number") from error
+            case {"list": list(items)}:
+                return [self.value(item) for item in items]
+            case {"tuple": list(items)}:
+                return tuple(self.value(item) for item in items)
+            case {"dict": dict(items)}:
+                return {str(key): self.value(item) for key, item in items.items()}
+            case {"opaque": str(text)}:
+                return Opaque(text)
+            case {"pickle": str(text)} if self.trusted:
+                return pickle.loads(base64.b64decode(text))
+        raise ProtocolError("a value of no known kind")
+
+    def _tensor(self, fields: dict[str, Any]) -> Received:
+        try:
+            dtype = DTYPES[fields["dtype"]]
+            shape = [int(size) for size in fields["shape"]]
+            strides = [int(step) for step in fields["strides"]]
+            extent, at = int(fields["extent"]), int(fields["at"])
+            device, kind, grad = str(fields["device"]), str(fields["kind"]), bool(fields["grad"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolError("a tensor of no known form") from error
+        needed = 1 + sum((size - 1) * step for size, step in zip(shape, strides, strict=False))
+        if len(shape) != len(strides) or min([0, *shape, *strides, extent, at]) < 0:
+            raise ProtocolError("a tensor of impossible shape")
+        if 0 not in shape and needed > extent:
+            raise ProtocolError("a tensor larger than its bytes")
+        flat = torch.empty(extent, dtype=dtype)
+        if extent:
+            self._fill(memoryview(flat.view(torch.uint8).numpy()), at)
+        tensor = torch.as_strided(flat, shape, strides)
+        return Received(tensor.requires_grad_(grad) if grad else tensor, device, kind)
+
+    def _fill(self, buffer: memoryview, at: int) -> None:
+        while buffer:
+            count = os.preadv(self.file.fileno(), [buffer], at)
+            if not count:
+                raise ProtocolError("bytes of a tensor are missing")
+            buffer, at = buffer[count:], at + count
+
+    def close(self) -> None:
+        self.file.close()

@@ -1,0 +1,234 @@
+"""The candidate inside its cell: imported, built, given parameters, called. One method a command.
+
+Values arrive as `protocol.Received`; what a method returns is sent back. Whatever the candidate raises
+leaves as a CandidateFailure.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from tilewright.judge import assembly, cooperative
+from tilewright.judge.cell.protocol import Received, opened
+from tilewright.judge.compare import flatten
+from tilewright.judge.failures import CandidateFailure, candidate_code
+from tilewright.judge.interpreter import ConfigChoice, Tally, repair
+from tilewright.judge.poison import Poisoned, poison_cache
+from tilewright.judge.sides import import_candidate, seed_everything
+
+FLUSHED_L2_SIZES = 2  # the buffer overwritten before a cold call, in sizes of the L2 cache
+
+
+class Subject:
+    """One candidate.
+
+    Args:
+        device: "cuda", or "cpu", which means Triton's interpreter.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+        self.interpreted = device == "cpu"
+        if self.interpreted:
+            repair()
+            cooperative.install()
+            assembly.enable()
+        self.source = self.path = ""
+        self.model_new: Any = None
+        self.model: nn.Module | None = None
+        self.inputs: list[Any] = []
+        self.outputs: Any = None
+        self.choice = ConfigChoice()
+        self.scratch: torch.Tensor | None = None
+
+    def open(self, source: str, path: str, name: str = "ModelNew") -> dict[str, Any]:
+        """Import the file and find the class of that name in it."""
+        self.source, self.path = source, path
+        with self._candidate():
+            self.model_new = import_candidate(source, path, name)
+        return {}
+
+    def shapes(self, init_inputs: list[Any]) -> dict[str, Any]:
+        """The shapes of parameters and buffers, without memory for them where that works."""
+        try:
+            with FakeTensorMode(), self._candidate():
+                return _shapes(self.model_new(*opened(torch.empty_like, init_inputs)))
+        except CandidateFailure:  # not every constructor runs on fake tensors
+            with self._candidate():
+                return _shapes(self.model_new(*_plain(init_inputs)))
+
+    def build(self, init_inputs: list[Any], seed: int) -> dict[str, Any]:
+        """A new instance; the shapes of its parameters and buffers."""
+        seed_everything(seed)
+        with self._candidate(), self._poisoned():
+            self.model = self.model_new(*_plain(init_inputs))
+        self.outputs = None
+        return _shapes(self.model)
+
+    def load(self, values: dict[str, Received]) -> dict[str, Any]:
+        """Copy parameters and buffers in, in place, and have the model on the device."""
+        assert self.model is not None
+        own = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        with self._candidate():
+            with torch.no_grad():
+                for name, value in values.items():
+                    own[name].copy_(value.tensor)
+            self.model = self.model.to(self.device)
+        return {}
+
+    def call(
+        self,
+        inputs: list[Any],
+        seed: int,
+        *,
+        fresh: bool,
+        cold: bool = True,
+        config: int | None = None,
+        misaligned: bool = False,
+    ) -> dict[str, Any]:
+        """One forward.
+
+        Args:
+            seed: of every generator, set just before.
+            fresh: inputs at new addresses; else in the memory of the last call, if they fit.
+            cold: overwrite the L2 cache first.
+            config: the number of the autotune config to use; None leaves the choice to Triton.
+            misaligned: inputs begin one element into their memory.
+
+        Returns:
+            outputs; inputs, as they are afterwards; wall_us, from an idle device to an idle one,
+            device_us, up to the last work of the stream that the caller waits for, and drained_us, up
+            to the end of all streams, all three read in here; most, the longest list of autotune
+            configs, and used, the configs of this call.
+        """
+        self.outputs = None
+        given = self._placed(inputs, fresh=fresh or misaligned, offset=int(misaligned))
+        self.choice.index = config
+        with self._candidate(), self._poisoned(), self.choice.applied():
+            wall_us, device_us, drained_us = self._forward(given, seed, cold=cold)
+        return {
+            "outputs": self.outputs,
+            "inputs": given,
+            "wall_us": wall_us,
+            "device_us": device_us,
+            "drained_us": drained_us,
+            "most": self.choice.most,
+            "used": str(self.choice),
+        }
+
+    def outputs_again(self) -> dict[str, Any]:
+        """What the outputs of the last call hold now."""
+        self._wait()
+        return {"outputs": self.outputs}
+
+    def cost(self, inputs: list[Any], seed: int) -> dict[str, Any]:
+        """What one forward would cost under the interpreter, from a sample of its programs."""
+        tally = Tally()
+        given = self._placed(inputs, fresh=True, offset=0)
+        self.choice.index = 0
+        with self._candidate(), tally.applied(), self.choice.applied():
+            self._forward(given, seed, cold=False)
+        self.outputs = None
+        return {
+            "launches": tally.launches,
+            "programs": tally.programs,
+            "seconds": tally.seconds,
+            "most_by_kernel": dict(tally.most_by_kernel),
+        }
+
+    def _forward(self, given: list[Any], seed: int, *, cold: bool) -> tuple[float, float, float]:
+        """Wall, device and drained time, microseconds; see `call`. On the CPU all three are wall time."""
+        assert self.model is not None
+        if self.interpreted:
+            seed_everything(seed)
+            with torch.no_grad():
+                began = time.perf_counter()
+                self.outputs = self.model(*given)
+                wall = (time.perf_counter() - began) * 1e6
+            return wall, wall, wall
+        poison_cache()
+        if cold:
+            self._flush()
+        start, end, drained = (torch.cuda.Event(enable_timing=True) for _ in range(3))
+        seed_everything(seed)
+        with torch.no_grad():
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            start.record()
+            self.outputs = self.model(*given)
+            end.record()
+            torch.cuda.synchronize()
+            wall = (time.perf_counter() - began) * 1e6
+            drained.record()
+            torch.cuda.synchronize()
+        return wall, start.elapsed_time(end) * 1e3, start.elapsed_time(drained) * 1e3
+
+    def _placed(self, inputs: list[Any], *, fresh: bool, offset: int) -> list[Any]:
+        """Inputs on the device: in new memory, or in that of the last call where everything fits."""
+        last = [value for value in flatten(self.inputs) if isinstance(value, torch.Tensor)]
+        sent = [value.tensor for value in flatten(inputs) if isinstance(value, Received)]
+        if not fresh and [_form(t) for t in last] == [_form(t) for t in sent]:
+            for old, new in zip(last, sent, strict=True):
+                _whole(old).copy_(_whole(new))
+            places = iter(last)
+            self.inputs = opened(lambda _: next(places), inputs)
+        else:
+            self.inputs = opened(lambda t: _copied(t, self.device, offset), inputs)
+        return self.inputs
+
+    def _candidate(self) -> Any:
+        return candidate_code(self.source, self.path, interpreted=self.interpreted)
+
+    def _poisoned(self) -> Poisoned:
+        return Poisoned()
+
+    def _wait(self) -> None:
+        if not self.interpreted:
+            torch.cuda.synchronize()
+
+    def _flush(self) -> None:
+        """Overwrite the L2 cache, and end any hold a kernel took on a part of it."""
+        if self.scratch is None:
+            size = torch.cuda.get_device_properties().L2_cache_size
+            self.scratch = torch.empty(FLUSHED_L2_SIZES * size, dtype=torch.int8, device=self.device)
+        ctypes.CDLL("libcuda.so.1").cuCtxResetPersistingL2Cache()
+        self.scratch.zero_()
+
+
+def _shapes(model: nn.Module) -> dict[str, Any]:
+    return {
+        "parameters": {name: list(value.shape) for name, value in model.named_parameters()},
+        "buffers": {name: list(value.shape) for name, value in model.named_buffers()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Received tensors as they came, on the CPU."""
+    return opened(lambda tensor: tensor, value)
+
+
+def _form(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    """All elements between a tensor's first and last in memory, gaps included."""
+    if not tensor.numel():
+        return tensor.reshape(-1)
+    extent = 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return torch.as_strided(tensor, (extent,), (1,))
+
+
+def _copied(tensor: torch.Tensor, device: torch.device, offset: int) -> torch.Tensor:
+    """A copy with the same strides, `offset` elements into memory of its own."""
+    whole = _whole(tensor.detach())
+    memory = torch.empty(len(whole) + offset, dtype=tensor.dtype, device=device)
+    memory[offset:].copy_(whole)
+    placed = torch.as_strided(memory, tensor.shape, tensor.stride(), offset)
+    return placed.requires_grad_(tensor.requires_grad)

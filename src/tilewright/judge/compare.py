@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from tilewright.judge.budget import Expected, relative_errors
+from tilewright.judge import slices
+from tilewright.judge.budget import CONSTANT, Expected, relative_errors
 from tilewright.judge.verdict import Outcome, OutputError
 
 MISMATCH = Outcome.MISMATCH
@@ -101,9 +102,10 @@ def _inexact(
         return _report(odd, odd.double(), output, exact), error
     norm_error, max_error = relative_errors(value, exact, finite, wanted)
     error = OutputError(index, norm_error, wanted.norm_budget, max_error, wanted.max_budget)
-    if norm_error <= wanted.norm_budget and max_error <= wanted.max_budget:
-        return "", error
     distance = torch.where(finite, (value - exact).abs(), 0.0)
+    local = _constant(distance, wanted) or _slice(distance, exact, finite, wanted)
+    if norm_error <= wanted.norm_budget and max_error <= wanted.max_budget:
+        return local, error
     allowed = wanted.max_budget * wanted.max_scale
     if max_error <= wanted.max_budget:  # only the norm is off: count what is above its share
         allowed = wanted.norm_budget * wanted.norm_scale / max(exact.numel(), 1) ** 0.5
@@ -112,6 +114,27 @@ def _inexact(
         f" {max_error:.2g} at most (budget {wanted.max_budget:.2g})"
     )
     return _report(distance > allowed, distance, output, exact) + figures, error
+
+
+def _constant(distance: torch.Tensor, wanted: Expected) -> str:
+    """An error as large as a constant would leave; empty when it is smaller, or the reference's is not."""
+    off = float(distance.norm()) / wanted.spread if wanted.spread > 0.0 else 0.0
+    return f"is no better than a constant: {off:.2g} of what varies in it is lost" if off >= CONSTANT else ""
+
+
+def _slice(distance: torch.Tensor, exact: torch.Tensor, finite: torch.Tensor, wanted: Expected) -> str:
+    """The row, column, plane or tile without a correct digit that is furthest off; empty without one."""
+    errors = slices.norms(distance) if wanted.slice_budgets else {}
+    found = slices.worst(errors, wanted.slice_budgets, exact.shape)
+    if found is None:
+        return ""
+    kind, index = found
+    error = float(errors[kind].reshape(-1)[index])
+    size = float(slices.norms(torch.where(finite, exact, 0.0))[kind].reshape(-1)[index])
+    off = (
+        f"off by {error / size:.2g} of its size" if size > 0.0 else f"off by {error:.2g}, and should be zero"
+    )
+    return f"{slices.place(kind, index, exact.shape)} is {off}"
 
 
 def _odd_values(

@@ -21,6 +21,10 @@ within three orders of magnitude of float16's end leaves it, which the rule abov
 maximum subtracted overflows float32 from 89 on. 2^-8 leaves all but one in a hundred normal values
 above float16's smallest normal number, 6.1e-5, and takes squares to 2^-16, where an epsilon of 1e-5 shows.
 An outlier of 2^10 times the root mean square stays within float16 as an operand; its square does not.
+
+Where few large values decide, a softmax or a saturated tanh becomes nearly a step, and which of the noise
+gets to cross it is luck: the reference's own loss says less about an honest kernel's, and `slack` times
+as much is allowed. Shortcuts err by far more; precision is judged by the other regimes.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ LARGE = 2.0**5
 OUTLIER = 2.0**10  # times the root mean square of the tensor it is planted in
 MOST_OUTLIERS = 4  # in one tensor; few enough that most rows of a large one hold none
 CHANGE = 2.0**6  # what an element grows by, in root mean squares
+SLACK = 8.0
 CHANGEABLE = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
 
@@ -51,6 +56,7 @@ class Regime:
             dtypes, shapes, devices and strides kept. The generator may be of another device.
         needs_finite: counts only where outputs are finite, or were infinite as drawn.
         makes_ties: leaves equal values only.
+        slack: times the budget is widened (`budget.expectation`).
         follows: changes the inputs of the trial before, which are to be given, rather than fresh ones.
     """
 
@@ -58,6 +64,7 @@ class Regime:
     change: Callable[[list[Any], torch.Generator], list[Any]]
     needs_finite: bool = True
     makes_ties: bool = False
+    slack: float = 1.0
     follows: bool = False
 
 
@@ -175,9 +182,9 @@ def _sign(generator: torch.Generator) -> float:
 REGIMES: tuple[Regime, ...] = (
     Regime("with the signs drawn at random", _signs),
     Regime("with inputs 256 times smaller", _scaled(SMALL)),
-    Regime("with inputs 32 times larger", _scaled(LARGE)),
+    Regime("with inputs 32 times larger", _scaled(LARGE), slack=SLACK),
     Regime("with all inputs zero", _zeros, makes_ties=True),
-    Regime("with a few elements 1024 times the size of the others", _outliers),
+    Regime("with a few elements 1024 times the size of the others", _outliers, slack=SLACK),
     Regime("with one element infinite", _infinite, needs_finite=False),
-    Regime("with one element changed since the call before", _changed, follows=True),
+    Regime("with one element changed since the call before", _changed, slack=SLACK, follows=True),
 )

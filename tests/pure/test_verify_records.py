@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +170,40 @@ def test_one_byte_of_one_file_is_enough(
     name = path.relative_to(folder).as_posix()
     # A changed entry of the manifest shows at the file that it speaks of.
     assert name in found or (path.name == manifest.NAME and found)
+
+
+def test_a_run_that_set_out_from_the_reference_agrees_too(tmp_path: Path) -> None:
+    first = Candidate(CURRENT, "algorithm", "recurrence compiler", "one persistent kernel")
+    gain = timed("gain", side("reference", 40.0), side(first.id, 16.0))
+    report = StageReport("algorithm", Outlook("algorithm", True, "loops"), 1, 1, 1, first.id)
+    asked = dataclasses.replace(ASKED, current=None, stages=("algorithm",))
+    summary = dataclasses.replace(
+        SUMMARY,
+        best=first.id,
+        given=None,
+        baseline="the reference",
+        gain=gain_of(gain.timing, Evidence.MEASURED),
+        stages=(report,),
+    )
+    with open_run(tmp_path, asked) as run:
+        run.record_machine(this_machine("H100 SXM"))
+        run.write("problem.py", PROBLEM)
+        run.record(first, Tried.of(first, "correct", None, verdict(3)))
+        run.record_timing(gain)
+        run.write("best.py", first.source)
+        run.write("summary.json", to_json(summary))
+        run.seal()
+    assert wrong(on_paper(tmp_path)) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder: Path) -> None:
+    for name in ("best.py", "log.jsonl", manifest.NAME):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+    lines = on_paper(folder).lines
+    assert {"best.py", "log.jsonl"} == {line.what for line in lines if line.why == "is no regular file"}
 
 
 def test_an_added_a_removed_and_a_replaced_file_are_named(folder: Path) -> None:

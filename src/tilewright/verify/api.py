@@ -61,7 +61,4 @@ def _is_digest(text: str) -> bool:
 
 
 def _digest(folder: Path) -> str | None:
-    try:
-        return manifest.digest_of(folder)
-    except OSError:
-        return None
+    return manifest.digest_of(folder) if (folder / manifest.NAME).is_file() else None

@@ -85,10 +85,10 @@ def check_files(folder: Path, quoted: str | None) -> list[Line]:
     Args:
         quoted: 64 hexadecimal digits; None when nobody quoted any.
     """
+    if not (folder / manifest.NAME).is_file():
+        return [differs("manifest", "is missing: the run did not finish, or somebody took it away")]
     try:
         listed, digest = manifest.read(folder), manifest.digest_of(folder)
-    except FileNotFoundError:
-        return [differs("manifest", "missing: the run did not finish, or somebody took it away")]
     except (OSError, ValueError) as error:
         return [differs("manifest", f"cannot be read: {error}")]
     lines = [_digest(digest, quoted)]
@@ -125,13 +125,21 @@ def _entry(entry: manifest.Entry | None) -> str:
 
 def _text(bundle: Bundle, name: str) -> str | None:
     """A file to the byte: reading it as text would hide a changed line ending."""
+    if not _present(bundle, name):
+        return None
     try:
         return (bundle.folder / name).read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        bundle.damaged.append(differs(name, "is missing"))
     except (OSError, ValueError) as error:
         bundle.damaged.append(differs(name, f"cannot be read: {error}"))
     return None
+
+
+def _present(bundle: Bundle, name: str) -> bool:
+    """Whether a file is there to be read; a pipe would never end."""
+    path = bundle.folder / name
+    if not path.is_file():
+        bundle.damaged.append(differs(name, "is no regular file" if path.exists() else "is missing"))
+    return path.is_file()
 
 
 def _value(bundle: Bundle, name: str, kind: type[Record]) -> Record | None:
@@ -146,8 +154,7 @@ def _value(bundle: Bundle, name: str, kind: type[Record]) -> Record | None:
 
 
 def _records(bundle: Bundle, name: str, kind: type[Record]) -> tuple[Record, ...]:
-    if not (bundle.folder / name).exists():
-        bundle.damaged.append(differs(name, "is missing"))
+    if not _present(bundle, name):
         return ()
     try:
         values, damaged = read_lines(bundle.folder / name, kind)

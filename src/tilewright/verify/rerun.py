@@ -231,7 +231,8 @@ def _timed(run: Run, say: Callable[[str], None]) -> Line:
     if run.plugged is None:
         return not_checked(what, "there is no GPU in this machine", shown(stated))
     say("timing the result against what it is set against")
-    track = Track(run.problem, run.asked.gpu, run.plugged, run.asked.parameter_map)
+    asked = run.asked
+    track = Track(run.problem, asked.gpu, run.plugged, asked.parameter_map, asked.precision)
     given = Candidate(run.current) if run.current is not None else None
     found = measure_gain(track, Contender(given, None), Contender(Candidate(run.best), None))
     if found is None:

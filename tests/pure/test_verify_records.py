@@ -23,9 +23,11 @@ from tilewright.judge.verdict import Outcome, OutputError, Verdict
 from tilewright.machine import Machine, this_machine
 from tilewright.runs import Asked, Timed, Tried, digest, open_run
 from tilewright.serial import from_json, to_json
+from tilewright.stages import race
 from tilewright.stages.diagnosis import Outlook
 from tilewright.stages.race import gain_of
 from tilewright.stages.summary import StageReport, Summary
+from tilewright.verify import api, rerun
 from tilewright.verify.api import verify
 from tilewright.verify.model import Standing, Verification
 
@@ -283,6 +285,16 @@ def other_problem(folder: Path) -> None:
     path.write_text(path.read_text().replace("x * self.weight + self.bias", "x * 0 + self.bias"))
 
 
+def timed_a_stranger(folder: Path) -> None:
+    path = folder / "timings.jsonl"
+    path.write_text(path.read_text().replace(GIVEN.id, "0123456789ab"))
+
+
+def negative_samples(folder: Path) -> None:
+    path = folder / "timings.jsonl"
+    path.write_text(path.read_text().replace("16.0", "-16.0"))
+
+
 def no_raw_samples(folder: Path) -> None:
     (folder / "timings.jsonl").unlink()
 
@@ -303,6 +315,9 @@ def empty_samples(folder: Path) -> None:
         (faster_samples, "speedup from the record"),
         (no_raw_samples, "speedup from the record"),
         (empty_samples, "speedup from the record"),
+        (empty_samples, "timings.jsonl"),
+        (negative_samples, "timings.jsonl"),
+        (timed_a_stranger, "timings.jsonl"),
         (better_ratio, "speedup from the record"),
         (better_claim, "summary"),
         (swap_best, "best.py"),
@@ -406,3 +421,56 @@ def test_an_estimate_is_computed_again_from_the_log(folder: Path) -> None:
     (folder / "summary.json").write_text(to_json(summary))
     reseal(folder)
     assert "speedup from the record" in wrong(on_paper(folder))
+
+
+@pytest.mark.parametrize(
+    "plugged, us, standing, why",
+    [
+        ("h100", 15.9, Standing.AGREES, ""),
+        ("h100", 19.0, Standing.DIFFERS, "apart"),
+        ("a100", 15.9, Standing.NOT_CHECKED, "this is A100"),
+        (None, 15.9, Standing.NOT_CHECKED, "no GPU"),
+    ],
+)
+def test_the_speedup_is_timed_again_on_a_gpu_of_the_same_name(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plugged: str | None,
+    us: float,
+    standing: Standing,
+    why: str,
+) -> None:
+    """What would need a GPU is replaced by what it would answer."""
+    gpu = find(plugged) if plugged else None
+    device = DEVICE if plugged == "h100" else "A100"
+    answer = Timing(device, "580.1", "2.11.0", "3.6.0", (side(GIVEN.id, 20.0), side(BETTER.id, us)))
+    monkeypatch.setattr(api, "plugged_in", lambda: gpu)
+    monkeypatch.setattr(race, "time_sides", lambda *sides, **options: answer)
+    monkeypatch.setattr(rerun, "check", lambda *code, **options: verdict(5))
+    lines = {line.what: line for line in verify(folder).lines}
+    found = lines["speedup, timed again"]
+    assert found.standing is standing and why in found.why and found.recorded.startswith("1.249")
+    assert lines["same function, fresh seeds"].standing is Standing.AGREES
+
+
+@pytest.mark.parametrize(
+    "outcome, plugged, standing",
+    [
+        (Outcome.WRONG, "h100", Standing.DIFFERS),
+        (Outcome.STRAY_ACCESS, "h100", Standing.DIFFERS),
+        (Outcome.OUT_OF_RESOURCES, "h100", Standing.DIFFERS),
+        (Outcome.OUT_OF_RESOURCES, None, Standing.NOT_CHECKED),
+        (Outcome.NOT_CHECKED, "h100", Standing.NOT_CHECKED),
+    ],
+)
+def test_what_the_judge_says_here_decides_unless_this_machine_lacks_something(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, plugged: str | None, standing: Standing
+) -> None:
+    monkeypatch.setattr(api, "plugged_in", lambda: find(plugged) if plugged else None)
+    monkeypatch.setattr(race, "time_sides", lambda *sides, **options: TIMED.timing)
+    monkeypatch.setattr(rerun, "check", lambda *code, **options: Verdict(outcome, "says so"))
+    lines = {line.what: line for line in verify(folder).lines}
+    assert lines["same function, recorded seeds"].standing is standing
+    assert lines["same function, fresh seeds"].standing is standing
+    stray = Standing.DIFFERS if outcome is Outcome.STRAY_ACCESS else Standing.NOT_CHECKED
+    assert lines["memory safety"].standing is stray

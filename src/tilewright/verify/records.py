@@ -37,6 +37,10 @@ def check_records(bundle: Bundle) -> list[Line]:
         lines.append(_line("what was asked", _asked(bundle, asked), "its texts are the ones in the folder"))
     lines.append(_line(LOG, _log(bundle), f"{len(bundle.tried)} candidates, each with its source and parent"))
     lines.append(_line("verdicts", _verdicts(bundle), "each with its seeds, errors and device"))
+    if bundle.timed:
+        lines.append(
+            _line(TIMINGS, _timings(bundle), f"{len(bundle.timed)} timings of candidates in the log")
+        )
     if asked is not None:
         lines.append(_line("evidence", _evidence(bundle, asked), "no claim is stronger than its source"))
     if summary is not None:
@@ -118,6 +122,17 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
     for error in verdict.errors:
         if not (error.norm_error <= error.norm_budget and error.max_error <= error.max_budget):
             yield f"correct, although output {error.output} is past its budget"
+
+
+def _timings(bundle: Bundle) -> Iterator[str]:
+    known = {REFERENCE, *(tried.id for tried in bundle.tried)}
+    for number, timed in enumerate(bundle.timed, 1):
+        for side in timed.timing.sides:
+            if side.label not in known:
+                yield f"line {number}: {side.label} is not in the log"
+            samples = [us for taken in (side.cold, side.warm) for us in (*taken.device_us, *taken.wall_us)]
+            if not side.problem and not (side.cold.device_us and all(0.0 < us < math.inf for us in samples)):
+                yield f"line {number}: {side.label} has a sample that is no time, or none at all"
 
 
 def _evidence(bundle: Bundle, asked: Asked) -> Iterator[str]:

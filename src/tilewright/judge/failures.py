@@ -11,6 +11,7 @@ from triton.compiler.errors import CompilationError
 from triton.runtime.errors import InterpreterError, OutOfResources, PTXASError
 
 from tilewright.errors import AmbiguousParameters, KernelFileError, ProblemError
+from tilewright.judge.memory import StrayAccess
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import line_of
 
@@ -85,6 +86,8 @@ def diagnosed(error: Exception, source: str, path: str, *, interpreted: bool) ->
     cause = _innermost(error)
     text = f"{type(cause).__name__}: {one_line(str(cause))}"
     missing = NOT_IN_LANGUAGE.search(str(cause))
+    if isinstance(cause, StrayAccess):
+        return CandidateFailure(Outcome.STRAY_ACCESS, f"{cause} ({path})")
     if isinstance(error, KernelFileError):
         return CandidateFailure(Outcome.ERROR, str(error))
     if isinstance(error, CompilationError):

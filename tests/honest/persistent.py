@@ -15,10 +15,20 @@ def matmul_kernel(a_ptr, b_ptr, out_ptr, m, n, k, BLOCK: tl.constexpr, PROGRAMS:
         total = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
         for start in range(0, k, BLOCK):
             inner = start + tl.arange(0, BLOCK)
-            a = tl.load(a_ptr + rows[:, None] * k + inner[None, :], mask=(rows[:, None] < m) & (inner[None, :] < k), other=0.0)
-            b = tl.load(b_ptr + inner[:, None] * n + cols[None, :], mask=(inner[:, None] < k) & (cols[None, :] < n), other=0.0)
+            a = tl.load(
+                a_ptr + rows[:, None] * k + inner[None, :],
+                mask=(rows[:, None] < m) & (inner[None, :] < k),
+                other=0.0,
+            )
+            b = tl.load(
+                b_ptr + inner[:, None] * n + cols[None, :],
+                mask=(inner[:, None] < k) & (cols[None, :] < n),
+                other=0.0,
+            )
             total += tl.dot(a, b, input_precision="ieee")
-        tl.store(out_ptr + rows[:, None] * n + cols[None, :], total, mask=(rows[:, None] < m) & (cols[None, :] < n))
+        tl.store(
+            out_ptr + rows[:, None] * n + cols[None, :], total, mask=(rows[:, None] < m) & (cols[None, :] < n)
+        )
 
 
 def matmul(a, b):

@@ -1,4 +1,4 @@
-"""Programs share one output tile and add their parts with atomics, so the rounding differs from run to run."""
+"""Programs add their parts of a tile with atomics, so the rounding differs from run to run."""
 
 import torch
 import torch.nn as nn
@@ -11,10 +11,16 @@ def matmul_kernel(a_ptr, b_ptr, out_ptr, m, n, k, BLOCK: tl.constexpr, BLOCK_K: 
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     cols = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inner = tl.program_id(2) * BLOCK_K + tl.arange(0, BLOCK_K)
-    a = tl.load(a_ptr + rows[:, None] * k + inner[None, :], mask=(rows[:, None] < m) & (inner[None, :] < k), other=0.0)
-    b = tl.load(b_ptr + inner[:, None] * n + cols[None, :], mask=(inner[:, None] < k) & (cols[None, :] < n), other=0.0)
+    a = tl.load(
+        a_ptr + rows[:, None] * k + inner[None, :], mask=(rows[:, None] < m) & (inner[None, :] < k), other=0.0
+    )
+    b = tl.load(
+        b_ptr + inner[:, None] * n + cols[None, :], mask=(inner[:, None] < k) & (cols[None, :] < n), other=0.0
+    )
     part = tl.dot(a, b, input_precision="ieee")
-    tl.atomic_add(out_ptr + rows[:, None] * n + cols[None, :], part, mask=(rows[:, None] < m) & (cols[None, :] < n))
+    tl.atomic_add(
+        out_ptr + rows[:, None] * n + cols[None, :], part, mask=(rows[:, None] < m) & (cols[None, :] < n)
+    )
 
 
 def matmul(a, b):

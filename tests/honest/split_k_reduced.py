@@ -11,8 +11,12 @@ def partial_kernel(a_ptr, b_ptr, parts_ptr, m, n, k, BLOCK: tl.constexpr, BLOCK_
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     cols = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inner = tl.program_id(2) * BLOCK_K + tl.arange(0, BLOCK_K)
-    a = tl.load(a_ptr + rows[:, None] * k + inner[None, :], mask=(rows[:, None] < m) & (inner[None, :] < k), other=0.0)
-    b = tl.load(b_ptr + inner[:, None] * n + cols[None, :], mask=(inner[:, None] < k) & (cols[None, :] < n), other=0.0)
+    a = tl.load(
+        a_ptr + rows[:, None] * k + inner[None, :], mask=(rows[:, None] < m) & (inner[None, :] < k), other=0.0
+    )
+    b = tl.load(
+        b_ptr + inner[:, None] * n + cols[None, :], mask=(inner[:, None] < k) & (cols[None, :] < n), other=0.0
+    )
     part = tl.dot(a, b, input_precision="ieee")
     at = tl.program_id(2) * m * n + rows[:, None] * n + cols[None, :]
     tl.store(parts_ptr + at, part, mask=(rows[:, None] < m) & (cols[None, :] < n))
@@ -33,7 +37,9 @@ def matmul(a, b):
     parts = triton.cdiv(k, 16)
     scratch = torch.empty(parts, m, n, device=a.device, dtype=torch.float32)
     out = torch.empty(m, n, device=a.device, dtype=a.dtype)
-    partial_kernel[(triton.cdiv(m, 32), triton.cdiv(n, 32), parts)](a, b, scratch, m, n, k, BLOCK=32, BLOCK_K=16)
+    partial_kernel[(triton.cdiv(m, 32), triton.cdiv(n, 32), parts)](
+        a, b, scratch, m, n, k, BLOCK=32, BLOCK_K=16
+    )
     add_kernel[(triton.cdiv(m * n, 512),)](scratch, out, m * n, parts, BLOCK=512)
     return out
 

@@ -112,7 +112,8 @@ def test_a_run_killed_with_kill_9_resumes_where_it_was(tmp_path: Path) -> None:
     assert main(command(folder)) == 0
     after = [tried.id for tried in read_log(folder)]
     assert after[: len(before)] == before and len(set(after)) == len(after)
-    assert (folder / "best.py").exists() and (folder / "summary.json").exists()
+    verification = verify_run(folder, rerun=False)
+    assert verification.agrees and len(verification.machines) == 2, "the evidence is whole"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -144,3 +145,4 @@ def test_the_reference_request_is_answered(tmp_path: Path, capsys: pytest.Captur
     assert any("512 launches" in stage["outlook"]["why"] for stage in summary["stages"])
     assert any("profile" in finding for finding in summary["findings"])
     assert any("ignored" in note for note in summary["notes"])
+    assert verify_run(tmp_path / "run", quoted=summary["manifest"], rerun=False).agrees

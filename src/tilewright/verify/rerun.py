@@ -191,6 +191,7 @@ def said(verdict: Verdict) -> str:
         verdict.sizes or "full size",
         verdict.evidence.value,
         verdict.device,
+        *sorted({f"found {finding.kind.value}" for finding in verdict.findings}),
     ]
     return ", ".join(part for part in parts if part)
 

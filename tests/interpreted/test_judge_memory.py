@@ -43,7 +43,7 @@ def test_accesses_within_live_tensors_are_let_through(found: dict[str, list[str]
         ("atomic", "count", "changes atomically 1 element up to 4 bytes past the end of total"),
         ("exchange", "swap", "changes atomically 1 element up to 8 bytes past the end of lock"),
         ("assembly", "inline", "reads 6 elements up to 24 bytes past the end of src"),
-        ("wild", "at_offset", "bytes past the end of dst"),
+        ("wild", "at_offset", "bytes past the end of "),
         ("helper", "calls_helper", "writes 1 element up to 4 bytes past the end of dst"),
     ],
 )

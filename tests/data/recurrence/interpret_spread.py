@@ -27,12 +27,22 @@ IMPORTS = "import torch\nimport torch.nn as nn\nimport triton\nimport triton.lan
 
 
 def error(
-    kind: str, layers: int, directions: int, steps: int, batch: int, hidden: int, precision: str, units: int
+    kind: str,
+    layers: int,
+    directions: int,
+    steps: int,
+    batch: int,
+    hidden: int,
+    precision: str,
+    units: int,
+    split: int,
 ):
     group, types, values = cells.group(kind, layers, steps, batch, hidden, directions=directions)
     gpu = find("h100")
     sizes = network(group, types, precision, None).operand_bytes
-    layout = next(item for item in spread_plan.layouts(group, gpu, sizes) if item.units == units)
+    layout = next(
+        item for item in spread_plan.layouts(group, gpu, sizes) if (item.units, item.split) == (units, split)
+    )
     made = emit(group, types, gpu, precision, "spread", layout=layout)
     texts = ops.HELPERS | forms.HELPERS
     text = IMPORTS + "\n".join([*(texts[name] for name in made.helpers), made.kernels, made.wrapper])

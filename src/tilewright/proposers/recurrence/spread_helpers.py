@@ -52,8 +52,12 @@ def _renamed(line: str, inner: str, outer: str, offset: int, count: int) -> str:
     return f"{targets} = {expression}"
 
 
-def arrived_helper(name: str, operand: str, count: int) -> str:
-    """The wait: loads that bypass L1, again and again, until no element is missing."""
+def arrived_helper(name: str, operand: str, count: int, axes: int) -> str:
+    """The wait: loads that bypass L1, again and again, until no element is missing.
+
+    Args:
+        count: of the tiles loaded. axes: of each tile.
+    """
     places = [f"place_{i}" for i in range(count)] if count > 1 else ["place"]
     values = [f"bits_{i}" for i in range(count)] if count > 1 else ["bits"]
     load = "\n".join(
@@ -61,12 +65,15 @@ def arrived_helper(name: str, operand: str, count: int) -> str:
         for value, place in zip(values, places, strict=True)
     )
     missing = " | ".join(f"({value} == -1)" if count > 1 else f"{value} == -1" for value in values)
+    any_missing = f"({missing}).to(tl.int32)"
+    for axis in reversed(range(axes)):
+        any_missing = f"tl.max({any_missing}, axis={axis})"
     returned = ", ".join(f"{value}.to({TRITON[operand]}, bitcast=True)" for value in values)
     return (
         f"@triton.jit\ndef {name}_arrived_{count}({', '.join(places)}, live):\n"
         '    """What other CTAs publish there, once all of it is there: all bits set means not yet."""\n'
         f"{indent(load, '    ')}\n"
-        f"    while tl.max(tl.max(({missing}).to(tl.int32), axis=1), axis=0) != 0:\n"
+        f"    while {any_missing} != 0:\n"
         f"{indent(load, '        ')}\n"
         f"    return {returned}\n"
     )

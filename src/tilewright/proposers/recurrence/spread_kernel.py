@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from textwrap import indent
 
 from tilewright.proposers.recurrence.ir import Name, Operand, Product, Stream
@@ -46,7 +47,9 @@ def kernels(members: Members, layout: Layout, name: str) -> tuple[str, tuple[str
         f"    cta = tl.program_id(0)\n    {rows}\n    cells = steps * batch\n{''.join(calls)}"
     )
     parts = [gates_helper(name, count) for count in sorted(splits) if count > 1]
-    parts += [arrived_helper(name, members.operand, count) for count in sorted(loads)]
+    parts += [
+        arrived_helper(name, members.operand, count, 3 if layout.split > 1 else 2) for count in sorted(loads)
+    ]
     parts += [bits_helper(name, members.operand), *(text for _, text in texts.values()), launched]
     return "\n\n".join(parts), tuple(sorted(helpers))
 
@@ -168,6 +171,7 @@ class Function:
         self.hidden = self.member.hidden
         self.step = Step(self.hidden, self.name)
         self.width = self.layout.ctas[self.run.first] * self.layout.units
+        self.split = self.layout.split
         self.following = dict(self.loop.following)
         self.streams = {stream.name: stream for stream in self.loop.streams}
 
@@ -368,25 +372,38 @@ class Function:
         name = variable(product.name)
         columns = tile_columns(self.layout, self.member, product)
         inner = self._inner(product)
-        lines = [f"{name}_from = {name}_weight + cta * {inner * columns} + tl.arange(0, {columns})[None, :]"]
-        for part, (first, count) in enumerate(chunks(inner)):
-            rows = (
-                f"({first} + tl.arange(0, {count})[:, None])" if first else f"tl.arange(0, {count})[:, None]"
-            )
-            lines.append(f"{name}_stationary_{part} = tl.load({name}_from + {rows} * {columns})")
+        across = "[None, None, :]" if self.split > 1 else "[None, :]"
+        lines = [f"{name}_from = {name}_weight + cta * {inner * columns} + tl.arange(0, {columns}){across}"]
+        for part, (first, count) in enumerate(self._chunks(product)):
+            rows = self._along(first, count, "[None, :, None]" if self.split > 1 else "[:, None]")
+            mask = f", mask={rows} < {inner}, other=0" if first + count > inner else ""
+            lines.append(f"{name}_stationary_{part} = tl.load({name}_from + ({rows}) * {columns}{mask})")
         return lines
+
+    def _chunks(self, product: Product) -> tuple[tuple[int, int], ...]:
+        return chunks(self._inner(product), self.split)
+
+    def _along(self, first: int, count: int, axis: str) -> str:
+        """Columns first … first + count of a state, shared among warps where they are split."""
+        text = f"tl.arange(0, {count // self.split}){axis}"
+        if self.split > 1:
+            text = f"tl.arange(0, {self.split})[:, None, None] * {count // self.split} + {text}"
+        return f"{first} + {text}" if first else text
+
+    def _each(self, name: str) -> str:
+        """A [rows, 1] value as the rows of a tile of the left operand."""
+        return f"{name}[None, :, :]" if self.split > 1 else name
 
     def _first_product(self, product: Product, time: str) -> list[str]:
         if product.left not in self.following:
             return self._product(product, self._arrive(product, time))
         name = variable(product.left)
         lines: list[str] = []
-        for part, (first, count) in enumerate(chunks(self._inner(product))):
-            columns = (
-                f"{first} + tl.arange(0, {count})[None, :]" if first else f"tl.arange(0, {count})[None, :]"
-            )
-            mask = "live" if self.width == self.hidden else f"live & ({columns} < {self.hidden})"
-            start = f"tl.load({name}_start + row * {self.hidden} + {columns}, mask={mask}, other=0.0)"
+        live, row = self._each("live"), self._each("row")
+        for part, (first, count) in enumerate(self._chunks(product)):
+            columns = self._columns(first, count)
+            mask = live if first + count <= self.hidden else f"{live} & ({columns} < {self.hidden})"
+            start = f"tl.load({name}_start + {row} * {self.hidden} + {columns}, mask={mask}, other=0.0)"
             lines.append(f"{name}_row_{part} = {start}.to({TRITON[self.members.operand]})")
         return self._product(product, lines)
 
@@ -400,23 +417,20 @@ class Function:
         name = variable(product.left)
         region = f"own_{self.member.own[product.left]}" if own else f"{name}_below"
         inner = self._inner(product)
-        lines = [f"{name}_at = {region} + (({time}) * batch + row) * {inner}"]
-        parts = chunks(inner)
-        index = 0
-        while index < len(parts):
-            size = parts[index][1]
-            same = [i for i in range(index, len(parts)) if parts[i][1] == size]
+        lines = [f"{name}_at = {region} + (({time}) * batch + {self._each('row')}) * {inner}"]
+        parts = enumerate(self._chunks(product))
+        for (_, beyond), group in groupby(parts, key=lambda part: (part[1][1], sum(part[1]) > inner)):
+            same = list(group)
             self.loads.add(len(same))
-            targets = ", ".join(f"{name}_row_{i}" for i in same)
-            pointers = ", ".join(
-                f"{name}_at + "
-                + (f"{parts[i][0]} + " if parts[i][0] else "")
-                + f"tl.arange(0, {size})[None, :]"
-                for i in same
-            )
-            lines.append(f"{targets} = {self.name}_arrived_{len(same)}({pointers}, live)")
-            index += len(same)
+            targets = ", ".join(f"{name}_row_{i}" for i, _ in same)
+            pointers = ", ".join(f"{name}_at + {self._columns(*chunk)}" for _, chunk in same)
+            live = self._each("live") + (f" & ({self._columns(*same[0][1])} < {inner})" if beyond else "")
+            lines.append(f"{targets} = {self.name}_arrived_{len(same)}({pointers}, {live})")
         return lines
+
+    def _columns(self, first: int, count: int) -> str:
+        """Columns of the left operand that one load brings."""
+        return self._along(first, count, "[None, None, :]" if self.split > 1 else "[None, :]")
 
     def _product(self, product: Product, lines: list[str]) -> list[str]:
         count = self.step.gates_of(product.width, "a product")
@@ -424,8 +438,11 @@ class Function:
         left = variable(product.left)
         precision = self.members.input_precision
         option = f', input_precision="{precision}"' if precision else ""
-        for part in range(len(chunks(self._inner(product)))):
-            onto = f", {name}" if part else ""
-            lines.append(f"{name} = tl.dot({left}_row_{part}, {name}_stationary_{part}{onto}{option})")
+        total = f"{name}_parts" if self.split > 1 else name
+        for part in range(len(self._chunks(product))):
+            onto = f", {total}" if part else ""
+            lines.append(f"{total} = tl.dot({left}_row_{part}, {name}_stationary_{part}{onto}{option})")
+        if self.split > 1:
+            lines.append(f"{name} = tl.sum({total}, axis=0)  # of the parts that the warps computed")
         self._bind_held(product.name, max(1, count), True)
         return lines

@@ -10,11 +10,13 @@ from tilewright.proposers.recurrence.ir import Declined, Group, Product, Recurre
 from tilewright.proposers.recurrence.spread_body import padded_gates
 
 ROWS = 16  # of the batch in one tile: the height of one mma instruction
-MMA_COLUMNS = 8
+MMA_COLUMNS, MMA_INNER = 8, 16
 UNITS = (8, 16, 32, 64, 128)
 WEIGHT_REGISTERS = 144  # of a thread's 255; the rest holds one step's values and addresses
-EASY_REGISTERS = 176  # weights, and the rows of a state as operands of one dot: no spill seen below
-STEP_SHARED_BYTES = 12 * 1024  # besides weights and rows of a state: gates on their way out, reductions
+MEASURED_REGISTERS = 150  # weights and operands: kernels were timed up to here as assembled unasked
+MOST_REGISTERS = 255  # that a thread can address
+EASY_REGISTERS = 176  # weights and operands together: no spill was seen up to here
+STEP_SHARED_BYTES = 16 * 1024  # at least, besides weights: rows of a state, gates on their way out, sums
 LONGEST_CHUNK = 256  # columns of a state read by one load
 BYTES = {"fp16": 2, "bf16": 2, "fp32": 4}
 
@@ -30,8 +32,10 @@ class Layout:
         tiles: of the batch; each has its own CTAs.
         ctas: of each member, for one tile.
         registers: of a thread that hold weights.
-        operands: registers of a thread that the rows of a state pass through on their way to a dot.
+        operands: registers of a thread for the rows of a state on their way to a dot, and for its sums.
         shared_bytes: of a CTA, about: weights on their way to registers, and rows of a state.
+        split: warps that share the columns of a state among them, each with its part of the weights; their
+            sums are added at the end. 1: every warp reads all columns.
     """
 
     units: int
@@ -42,6 +46,15 @@ class Layout:
     registers: int
     operands: int
     shared_bytes: int
+    split: int = 1
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the assembler, left alone, may stop short of the registers there are and spill.
+
+        That of CUDA 12 stops at 128; where it holds the values easily, its own choice is as fast or faster.
+        """
+        return self.split > 1 or self.registers + self.operands > MEASURED_REGISTERS
 
     @property
     def total(self) -> int:
@@ -68,12 +81,17 @@ def ctas_of(hidden: int, units: int) -> int:
     return count
 
 
-def chunks(inner: int) -> tuple[tuple[int, int], ...]:
-    """(first column, columns) of the loads that read `inner` columns: powers of two, as tiles must be."""
+def chunks(inner: int, split: int = 1) -> tuple[tuple[int, int], ...]:
+    """(first column, columns) of the loads that read `inner` columns: powers of two, as tiles must be.
+
+    Where warps share the columns, each has 16 of every load at least: the last may reach beyond `inner`.
+    """
+    least = MMA_INNER * split
+    longest = max(LONGEST_CHUNK, least)
     parts: list[tuple[int, int]] = []
     first = 0
     while first < inner:
-        part = min(LONGEST_CHUNK, 1 << ((inner - first).bit_length() - 1))
+        part = max(least, min(longest, 1 << ((inner - first).bit_length() - 1)))
         parts.append((first, part))
         first += part
     return tuple(parts)
@@ -83,32 +101,41 @@ def layouts(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], in
     """Every layout of a group that fits a GPU."""
     batch = max(loop.batch for loop in group.members)
     tiles = -(-batch // ROWS)
-    limit = gpu.shared_memory_per_block_bytes
     for units in UNITS:
         ctas = tuple(ctas_of(hidden_of(loop), units) for loop in group.members)
         if sum(ctas) * tiles > gpu.sms:
             continue
-        for warps in (1, 2, 4, 8):
-            widest = 0
-            registers = 0
-            shared = operands = 0
-            for loop in group.members:
-                held = staged = rows = 0
-                for product in loop.products:
-                    columns = padded_gates(max(1, product.width // hidden_of(loop))) * units
-                    pieces = MMA_COLUMNS * warps
-                    inner = -(-product.inner // 16) * 16
-                    size = inner * bytes_of(loop, product)
-                    held += max(columns, pieces) // pieces * MMA_COLUMNS * size // (32 * 4)
-                    staged += columns * size
-                    rows = max(rows, ROWS * size)
-                    widest = max(widest, columns)
-                registers, shared = max(registers, held), max(shared, staged + rows)
-                operands = max(operands, min(rows // ROWS, LONGEST_CHUNK * 2) * ROWS // (32 * 4))
-            if 2 * widest < MMA_COLUMNS * warps:  # at most two warps do the same work
+        for warps, split in ((1, 1), (2, 1), (2, 2), (4, 1), (4, 4), (8, 1), (8, 8)):
+            needs = [_needs(loop, units, warps, split, bytes_of) for loop in group.members]
+            weights, operands, memory, widest = (max(column) for column in zip(*needs, strict=True))
+            if split == 1 and 2 * widest < MMA_COLUMNS * warps:  # at most two warps do the same work
                 continue
-            if registers <= WEIGHT_REGISTERS and shared + STEP_SHARED_BYTES <= limit:
-                yield Layout(units, warps, ROWS, tiles, ctas, registers, operands, shared)
+            if weights <= WEIGHT_REGISTERS and memory <= gpu.shared_memory_per_block_bytes:
+                yield Layout(units, warps, ROWS, tiles, ctas, weights, operands, memory, split)
+
+
+def _needs(
+    loop: Recurrence, units: int, warps: int, split: int, bytes_of: Callable[[Recurrence, Product], int]
+) -> tuple[int, int, int, int]:
+    """Registers of a thread for weights and for operands, bytes of shared memory, columns of the widest tile.
+
+    Operands are counted as they arrive, every thread with its share, as one dot reads them, and its sums.
+    """
+    weights = staged = arriving = widest = 0
+    for product in loop.products:
+        columns = padded_gates(max(1, product.width // hidden_of(loop))) * units
+        pieces = MMA_COLUMNS * (warps // split)  # columns that the warps of one part hold at a time
+        inner = -(-product.inner // (MMA_INNER * split)) * MMA_INNER  # of one part
+        size = inner * bytes_of(loop, product)
+        weights += max(columns, pieces) // pieces * MMA_COLUMNS * size // (32 * 4)
+        staged += columns * size * split
+        arriving = max(arriving, ROWS * size * split)
+        widest = max(widest, columns)
+    in_a_dot = min(arriving, LONGEST_CHUNK * ROWS * 2) // split
+    sums = ROWS * max(widest * split // warps, MMA_COLUMNS) * 4
+    operands = (arriving // warps + in_a_dot + sums) // (32 * 4)
+    step = max(arriving, warps * sums if split > 1 else 0, STEP_SHARED_BYTES)
+    return weights, operands, staged + step, widest
 
 
 def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int]) -> Layout:
@@ -123,8 +150,11 @@ def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int
     return min(fitting, key=_step_cost)
 
 
-def _step_cost(layout: Layout) -> tuple[bool, int, int, int]:
+def _step_cost(layout: Layout) -> tuple[bool, bool, int, int, int]:
     """Without spills first, then short dots, then four warps, then few CTAs.
+
+    Warps share the columns of a state only where the registers would not do otherwise: adding their sums up
+    has not been timed. It leaves a warp fewer matrix instructions.
 
     Weight registers of a thread are proportional to the matrix instructions of its warp, which wait for one
     another. On an H200, µs a step at H = 256: LSTM in both directions 2.24 with 8 units and 4 warps (32
@@ -132,4 +162,10 @@ def _step_cost(layout: Layout) -> tuple[bool, int, int, int]:
     warps, 2.73 with 4. At H = 1024, Elman: 3.69 with 4 warps, 4.49 with 8; GRU: 4.48 and 5.13.
     """
     tight = layout.registers + layout.operands > EASY_REGISTERS
-    return (tight, max(32, layout.registers), abs(layout.warps - 4), layout.total)
+    return (
+        tight,
+        (layout.split > 1) != tight,
+        max(32, layout.registers),
+        abs(layout.warps - 4),
+        layout.total,
+    )

@@ -7,7 +7,7 @@ from tilewright.proposers.recurrence.ir import Product
 from tilewright.proposers.recurrence.spread_body import padded_gates, variable
 from tilewright.proposers.recurrence.spread_kernel import given, inner_of, prefixes
 from tilewright.proposers.recurrence.spread_members import Member, Members, Run
-from tilewright.proposers.recurrence.spread_plan import Layout
+from tilewright.proposers.recurrence.spread_plan import MOST_REGISTERS, Layout
 
 TORCH = {"fp16": "torch.float16", "bf16": "torch.bfloat16", "fp32": "torch.float32"}
 BITS = {"fp16": "torch.int16", "bf16": "torch.int16", "fp32": "torch.int32"}
@@ -88,6 +88,7 @@ def wrapper(members: Members, layout: Layout, name: str, kernels: str, helpers: 
         f"num_warps={layout.warps}",
         "num_stages=1",
         "launch_cooperative_grid=True",
+        *([f"maxnreg={MOST_REGISTERS}"] if layout.crowded else []),
     ]
     listed = ",\n    ".join(arguments)
     lines += [f"{name}_kernel[grid](\n    {listed},\n)"]
@@ -147,7 +148,8 @@ def _notes(members: Members, layout: Layout) -> tuple[str, ...]:
     each = ", ".join(dict.fromkeys(str(count) for count in layout.ctas))
     return (
         f"spread: {len(members.all)} loops over {layout.total} CTAs ({each} a loop and batch tile), each"
-        f" {layout.units} hidden units, {layout.warps} warps",
+        f" {layout.units} hidden units, {layout.warps} warps"
+        + (" that share the columns of the state among them" if layout.split > 1 else ""),
         f"weights in {layout.registers} registers of each thread, as {members.operand};"
         f" about {layout.shared_bytes // 1024} KiB of shared memory",
     )

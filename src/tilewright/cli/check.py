@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tilewright.cli.common import (
+    allow_option,
     console,
     emit,
     gpu_option,
@@ -21,6 +22,7 @@ from tilewright.cli.common import (
     resolve_gpu,
 )
 from tilewright.contract import Breach
+from tilewright.judge.findings import Kind
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
 
@@ -52,6 +54,7 @@ class Checked:
 )
 @click.option("--baseline", metavar="CODE.py", help="Today's code, whose precision sets the error budget.")
 @map_option
+@allow_option
 @gpu_option
 @click.option("--trials", type=click.IntRange(1), default=3, show_default=True, help="Fresh sets of inputs.")
 @json_option
@@ -61,6 +64,7 @@ def command(
     precision: str | None,
     baseline: str | None,
     pairs: tuple[str, ...],
+    allow: tuple[Kind, ...],
     gpu: str | None,
     trials: int,
     as_json: bool,
@@ -68,7 +72,8 @@ def command(
     """Check that CODE.py computes what the problem's Model computes, and keeps the output contract.
 
     With a GPU the kernels run there at full size; without one under Triton's interpreter, at sizes
-    cut down where needed. Exit code 1 when the answer is anything but yes.
+    cut down where needed. Exit code 1 when the answer is anything but yes: also where the file answers
+    rightly by means, or within limits, that --allow does not name.
     """
     from tilewright.contract import breaches
     from tilewright.judge.api import check
@@ -88,6 +93,7 @@ def command(
             target=target,
             mapping=parameter_map(pairs),
             trials=trials,
+            allow=allow,
         )
     checked = Checked(code, str(problem.path), verdict, tuple(found))
     if as_json:
@@ -112,8 +118,14 @@ def _show(checked: Checked) -> None:
             f"error {error.norm_error:.2e} in norm, {verdict.precision} budget {error.norm_budget:.2e};"
             f" {error.max_error:.2e} at most, budget {error.max_budget:.2e}",
         )
+    if verdict.regimes:
+        grid.add_row("also tried", "; ".join(verdict.regimes))
+    for finding in verdict.findings:
+        grid.add_row("found", f"{finding.kind}: {finding.what}")
     for note in verdict.notes:
         grid.add_row("note", note)
+    if verdict.isolation:
+        grid.add_row("isolation", verdict.isolation)
     grid.add_row("contract", "kept" if not checked.breaches else f"{len(checked.breaches)} breaches")
     console.print(grid)
     for breach in checked.breaches:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tilewright.errors import InputError, SetupError
 from tilewright.gpu.model import Gpu
+from tilewright.judge.findings import Kind
 from tilewright.problem import Problem
 from tilewright.serial import to_json
 
@@ -32,6 +33,13 @@ map_option = click.option(
     multiple=True,
     help="A parameter of ModelNew and the parameter of Model it takes its value from; repeatable.",
 )
+allow_option = click.option(
+    "--allow",
+    metavar="KIND,...",
+    default="",
+    callback=lambda ctx, param, value: _kinds(value),
+    help="What a file may do beside computing: library, fixed-sizes, contiguous-only, …; all for all.",
+)
 
 
 def problem_option(command: Command) -> Command:
@@ -44,6 +52,21 @@ def problem_option(command: Command) -> Command:
         help="The problem file: Model, get_inputs, get_init_inputs.",
     )
     return option(command)
+
+
+def _kinds(text: str) -> tuple[Kind, ...]:
+    """Kinds of findings, separated by commas.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names == ["all"]:
+        return tuple(Kind)
+    for name in names:
+        if name not in set(Kind):
+            raise InputError(f"--allow {name}: no such kind", mend=f"choose from {', '.join(Kind)}, or all")
+    return tuple(Kind(name) for name in names)
 
 
 def parameter_map(pairs: tuple[str, ...]) -> dict[str, str]:

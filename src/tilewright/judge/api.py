@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tilewright.errors import (
 from tilewright.evidence import Evidence
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
+from tilewright.judge.findings import Kind
 from tilewright.judge.speed_model import Rules, SpeedVerdict
 from tilewright.judge.timing_model import Timing
 from tilewright.judge.verdict import Outcome, Verdict
@@ -48,6 +49,7 @@ def check(
     trials: int = 3,
     limits: Limits | None = None,
     interpreter_seconds: float = 16.0,
+    allow: Collection[Kind] = (),
     seeds: Sequence[int] = (),
 ) -> Verdict:
     """Whether a candidate computes what the problem's Model computes.
@@ -66,6 +68,8 @@ def check(
             configs, so that each is used.
         limits: of the worker process.
         interpreter_seconds: what the candidate's interpreted calls may take together.
+        allow: what the candidate may do beside computing; what it is seen to do otherwise makes the
+            verdict NOT_ALLOWED.
         seeds: of the first trials, to check a recorded verdict again; the others are drawn in secret,
             after the candidate was imported.
 
@@ -93,6 +97,7 @@ def check(
             "mapping": dict(mapping or {}),
             "trials": trials,
             "interpreter_seconds": interpreter_seconds,
+            "allow": [kind.value for kind in allow],
             "seeds": list(seeds),
             "phase": str(phase),
         }

@@ -17,6 +17,9 @@ from tilewright.judge.cell.outside import Cell
 from tilewright.judge.compare import flatten
 from tilewright.judge.constants import integer_literals, size_constants
 from tilewright.judge.failures import CandidateFailure
+from tilewright.judge.findings import Finding, Kind, forbidden
+from tilewright.judge.generality import generality
+from tilewright.judge.means import spirit
 from tilewright.judge.regimes import REGIMES, Regime, defined
 from tilewright.judge.sizes import Fit, fit, matched_at_full_size, measured
 from tilewright.judge.trial import Called, Case, Instance, build, call, find_truth, same, with_new_parameters
@@ -25,7 +28,7 @@ from tilewright.problem import import_problem
 
 GPU_SECONDS = 60.0  # for regimes and for the configs of a file's own autotune lists, on a GPU
 OVERRUN = 2.0  # interpreted calls stop early once they took this many times what they were given
-CALLS_BESIDE_TRIALS = len(REGIMES) + 1
+CALLS_BESIDE_TRIALS = len(REGIMES) + 11  # other parameters, sizes and strides, and each kernel left out
 REST_SECONDS = 0.02  # between the two readings of an output
 
 
@@ -73,13 +76,19 @@ class Session:
             ProblemError: the problem itself does not run.
             AmbiguousParameters: parameters cannot be matched.
         """
+        answer = self._decided()
+        if answer.outcome is Outcome.CORRECT:
+            return answer
+        return replace(answer, findings=tuple(dict.fromkeys([*answer.findings, *self._observed()])))
+
+    def _decided(self) -> Verdict:
         try:
             case = self._case()
             fitted = Fit(self.payload["problem"], "", (), 0.0)
             if not self.on_gpu:
                 case = replace(case, mapping=matched_at_full_size(case, fitted.text))
                 fitted = self._fit(case)
-                case = replace(case, problem=import_problem(fitted.text, case.problem_path))
+                case = replace(case, problem=import_problem(fitted.text, case.problem_path), text=fitted.text)
                 self.answer = replace(self.answer, sizes=fitted.cut)
             return self._calls(case, fitted)
         except (CandidateFailure, Refuted) as no:
@@ -96,6 +105,7 @@ class Session:
         return Case(
             problem=import_problem(payload["problem"], payload["problem_path"]),
             problem_path=payload["problem_path"],
+            text=payload["problem"],
             cell=self.cell,
             source=payload["source"],
             mapping=payload["mapping"],
@@ -118,7 +128,34 @@ class Session:
         self._beside(case, fitted, instance, drawn)
         while self.calls < self._calls_for_configs() and (not self._late() or self.calls < 2):
             self._trial(case, fitted)
+        self._beyond(case, instance)
         return replace(self.answer, outcome=Outcome.CORRECT, notes=(*self.answer.notes, *self._left_out()))
+
+    def _beyond(self, case: Case, instance: Instance) -> None:
+        """What the candidate does beside giving the right answer, set against the policy.
+
+        Raises:
+            Refuted: it does something that is not allowed.
+        """
+        if not self._late():
+            self._found(*generality(case, instance.seed ^ 8))
+        self._found(*spirit(case, instance.seed ^ 16), *self._observed())
+        allowed = [Kind(kind) for kind in self.payload["allow"]]
+        breaches = forbidden(self.answer.findings, allowed)
+        if breaches:
+            told = "; ".join(f"{breach.kind}: {breach.what}" for breach in breaches)
+            raise Refuted(Outcome.NOT_ALLOWED, told)
+
+    def _found(self, *findings: Finding) -> None:
+        self.answer = replace(self.answer, findings=(*self.answer.findings, *findings))
+
+    def _observed(self) -> tuple[Finding, ...]:
+        """What was seen inside the cell; nothing where it is gone, which its verdict then says."""
+        try:
+            seen = self.cell.command("observed").values["findings"]
+        except CandidateFailure:
+            return ()
+        return tuple(Finding(Kind(fields["kind"]), fields["what"]) for fields in seen)
 
     def _trial(self, case: Case, fitted: Fit) -> tuple[Instance, Called]:
         """Both sides constructed anew, and one call on inputs as drawn.

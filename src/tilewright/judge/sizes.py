@@ -208,13 +208,13 @@ def measured(case: Case, seed: int) -> Callable[[str], Cost]:
     """The cost of a problem's text for this candidate, from a sample of its programs."""
 
     def measure(text: str) -> Cost:
-        cut = replace(case, problem=import_problem(text, case.problem_path))
+        cut = replace(case, problem=import_problem(text, case.problem_path), text=text)
         instance = build(cut, seed)
         case.announce("reference")
-        started = time.perf_counter()
+        started = time.process_time()
         with reference_code(case.problem_path):
             forward(instance.reference, cloned(instance.inputs), seed)
-        reference_seconds = time.perf_counter() - started
+        reference_seconds = time.process_time() - started
         cost = case.command("cost", inputs=instance.inputs, seed=seed).values
         return Cost(
             cost["launches"],

@@ -82,6 +82,7 @@ class Track:
         return Case(
             problem=self.problem,
             problem_path=self.path,
+            text=self.payload["problem"],
             cell=cell,
             source=source,
             mapping=self.payload["mapping"],

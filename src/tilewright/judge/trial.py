@@ -28,6 +28,7 @@ class Case:
     """What stays the same over all calls of a check.
 
     Args:
+        text: the problem's own text, at the sizes in use.
         cell: where the candidate is.
         source: the candidate's text.
         mapping: parameter of ModelNew → parameter of Model.
@@ -38,6 +39,7 @@ class Case:
 
     problem: ProblemModule
     problem_path: str
+    text: str
     cell: Cell
     source: str
     mapping: Mapping[str, str] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from tilewright.gpu.model import Gpu
 from tilewright.inspect.api import inspect, inspect_many
 from tilewright.inspect.model import Inspection
 from tilewright.judge.api import check
+from tilewright.judge.findings import Kind
 from tilewright.judge.verdict import Verdict
 from tilewright.problem import Problem
 from tilewright.proposers import PROPOSERS
@@ -36,7 +37,7 @@ from tilewright.stages.summary import Gain, StageReport, Summary
 from tilewright.workers import Limits
 
 JUDGED_AT_ONCE = min(4, os.cpu_count() or 1)  # correctness only; timing has the GPU to itself
-INTERPRETER_SECONDS = 4.0  # for each candidate; sizes are cut to fit
+INTERPRETER_SECONDS = 12.0  # for each candidate; sizes are cut to fit
 ALGORITHM_SECONDS = 60.0  # the same for a new algorithm: few candidates, with sizes of their own to keep
 JUDGE_LIMITS = Limits(seconds=300.0)
 
@@ -90,6 +91,14 @@ class Session:
     @property
     def on_gpu(self) -> bool:
         return self.task.plugged is not None
+
+    @property
+    def allowed(self) -> tuple[Kind, ...]:
+        """What a candidate may do beside computing: what the code as given does, and no more."""
+        current = self.task.current
+        known = self.folder.tried.get(current.id) if current else None
+        found = known.verdict.findings if known and known.verdict else ()
+        return tuple(dict.fromkeys(finding.kind for finding in found))
 
     @property
     def track(self) -> Track:
@@ -167,7 +176,7 @@ def _take_stock(session: Session) -> tuple[Verdict | None, Inspection | None]:
     session.say(f"compiling the code as given for {task.gpu.name}")
     inspection = inspect(task.problem, task.current.source, task.gpu, path="current.py")
     session.say("checking that it computes what the reference computes")
-    verdict = _check(session, task.current)
+    verdict = _check(session, task.current, tuple(Kind))  # what today's code does is the user's own choice
     outcome = (
         "the code as given"
         if verdict.correct
@@ -178,7 +187,7 @@ def _take_stock(session: Session) -> tuple[Verdict | None, Inspection | None]:
     return verdict, inspection
 
 
-def _check(session: Session, candidate: Candidate) -> Verdict:
+def _check(session: Session, candidate: Candidate, allow: Collection[Kind]) -> Verdict:
     task = session.task
     return check(
         task.problem,
@@ -187,6 +196,7 @@ def _check(session: Session, candidate: Candidate) -> Verdict:
         precision=task.precision,
         target=task.gpu,
         mapping=task.mapping,
+        allow=allow,
         interpreter_seconds=interpreter_seconds(candidate.stage),
         limits=JUDGE_LIMITS,
     )
@@ -330,7 +340,7 @@ def _judge(session: Session, stage: Stage, contender: Contender) -> Verdict:
     known = session.folder.tried.get(candidate.id)
     if known is not None and known.verdict is not None:
         return known.verdict
-    verdict = _check(session, candidate)
+    verdict = _check(session, candidate, session.allowed)
     session.folder.record(candidate, Tried.of(candidate, verdict.outcome, contender.inspection, verdict))
     session.say(f"{stage.name}: {candidate.why}: {verdict.outcome}")
     return verdict

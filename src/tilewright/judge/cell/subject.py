@@ -7,6 +7,7 @@ leaves as a CandidateFailure.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import time
 from typing import Any
 
@@ -19,8 +20,10 @@ from tilewright.judge.cell.protocol import Received, opened
 from tilewright.judge.compare import flatten
 from tilewright.judge.failures import CandidateFailure, candidate_code
 from tilewright.judge.interpreter import ConfigChoice, Tally, repair
+from tilewright.judge.observer import Observer
 from tilewright.judge.poison import Poisoned, poison_cache
 from tilewright.judge.sides import import_candidate, seed_everything
+from tilewright.judge.spirit import failing, on_device, recorded, skipped
 
 FLUSHED_L2_SIZES = 2  # the buffer overwritten before a cold call, in sizes of the L2 cache
 
@@ -45,11 +48,15 @@ class Subject:
         self.inputs: list[Any] = []
         self.outputs: Any = None
         self.choice = ConfigChoice()
+        self.observer: Observer | None = None
         self.scratch: torch.Tensor | None = None
 
     def open(self, source: str, path: str, name: str = "ModelNew") -> dict[str, Any]:
-        """Import the file and find the class of that name in it."""
+        """Import the file and find the class of that name in it; from here on the candidate is watched."""
         self.source, self.path = source, path
+        seed_everything(0)  # torch finishes some of its functions when they are first used
+        self.observer = Observer(path)
+        self.observer.start()
         with self._candidate():
             self.model_new = import_candidate(source, path, name)
         return {}
@@ -91,6 +98,7 @@ class Subject:
         cold: bool = True,
         config: int | None = None,
         misaligned: bool = False,
+        without: str | None = None,
     ) -> dict[str, Any]:
         """One forward.
 
@@ -100,6 +108,8 @@ class Subject:
             cold: overwrite the L2 cache first.
             config: the number of the autotune config to use; None leaves the choice to Triton.
             misaligned: inputs begin one element into their memory.
+            without: launches of the kernel of this name do nothing, and memory is not poisoned; "" for
+                launches of all kernels that fail.
 
         Returns:
             outputs; inputs, as they are afterwards; wall_us, from an idle device to an idle one,
@@ -110,7 +120,7 @@ class Subject:
         self.outputs = None
         given = self._placed(inputs, fresh=fresh or misaligned, offset=int(misaligned))
         self.choice.index = config
-        with self._candidate(), self._poisoned(), self.choice.applied():
+        with self._candidate(), self._tampered(without), self.choice.applied():
             wall_us, device_us, drained_us = self._forward(given, seed, cold=cold)
         return {
             "outputs": self.outputs,
@@ -121,6 +131,23 @@ class Subject:
             "most": self.choice.most,
             "used": str(self.choice),
         }
+
+    def ran(self, inputs: list[Any], seed: int) -> dict[str, Any]:
+        """What one forward of the model as it is runs: the fields of `spirit.Ran`."""
+        given = self._placed(inputs, fresh=True, offset=0)
+        self.choice.index = 0 if self.interpreted else None
+        with self._candidate(), self.choice.applied():
+            with recorded() as ran:
+                self._forward(given, seed, cold=False)
+            if not self.interpreted:
+                ran.kernels = on_device(lambda: self._forward(given, seed, cold=False))
+        self.outputs = None
+        return dataclasses.asdict(ran)
+
+    def observed(self) -> dict[str, Any]:
+        """What the candidate was seen to do so far: the fields of each Finding."""
+        found = self.observer.findings() if self.observer else ()
+        return {"findings": [{"kind": finding.kind.value, "what": finding.what} for finding in found]}
 
     def outputs_again(self) -> dict[str, Any]:
         """What the outputs of the last call hold now."""
@@ -187,6 +214,11 @@ class Subject:
 
     def _poisoned(self) -> Poisoned:
         return Poisoned()
+
+    def _tampered(self, without: str | None) -> Any:
+        if without is None:
+            return self._poisoned()
+        return skipped(without) if without else failing()
 
     def _wait(self) -> None:
         if not self.interpreted:

@@ -1,0 +1,104 @@
+"""Does a candidate hold beyond the very inputs it was written for, or refuse what it does not take?
+
+A file may be specialised: to its sizes, to contiguous inputs, to aligned ones. Then it must say so by
+raising. One that answers wrongly instead will do so in somebody's model. Judge's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from tilewright.errors import AmbiguousParameters, ProblemError
+from tilewright.judge.budget import Undecidable
+from tilewright.judge.compare import flatten
+from tilewright.judge.constants import size_constants, with_sizes
+from tilewright.judge.failures import CandidateFailure
+from tilewright.judge.findings import Finding, Kind
+from tilewright.judge.sides import apply
+from tilewright.judge.trial import Called, Case, Instance, Truth, build, call, find_truth
+from tilewright.judge.verdict import Outcome
+from tilewright.problem import import_problem
+
+REFUSALS = frozenset({Outcome.ERROR, Outcome.COMPILE_ERROR, Outcome.NOT_CHECKED})
+MOST_SIZES = 8
+
+
+def generality(case: Case, seed: int) -> list[Finding]:
+    """Other sizes, strided inputs and misaligned ones, each tried once.
+
+    Raises:
+        CandidateFailure: the candidate cannot be built once more.
+        ProblemError: the reference does not run.
+    """
+    found = [finding for name, value in other_sizes(case.text) if (finding := _at_size(case, name, value))]
+    instance = build(case, seed)
+    truth = find_truth(case, instance.reference, instance.inputs, seed)
+    strided = apply(strided_copy, instance.inputs)
+    unlike = any(
+        isinstance(new, torch.Tensor) and new.stride() != old.stride()
+        for old, new in zip(flatten(instance.inputs), flatten(strided), strict=True)
+    )
+    ways: list[tuple[str, list[Any], bool]] = [("misaligned", instance.inputs, True)]
+    if unlike:
+        ways.insert(0, ("strided", strided, False))
+    for how, inputs, misaligned in ways:
+        wrong = _wrong(lambda i=inputs, m=misaligned: _called(case, instance, i, truth, misaligned=m))
+        if wrong:
+            found.append(Finding(Kind.STRIDES, f"wrong on {how} inputs, which it does not refuse: {wrong}"))
+    return found
+
+
+def other_sizes(text: str) -> Iterator[tuple[str, int]]:
+    """For each size of a problem another, odd value close by, name by name."""
+    for number, constant in enumerate(size_constants(text).values()):
+        if number < MOST_SIZES:
+            yield constant.name, constant.value + (1 if constant.value % 2 == 0 else 2)
+
+
+def strided_copy(tensor: torch.Tensor) -> torch.Tensor:
+    """The same values with other strides: the last two axes the other way round, or every second element."""
+    if tensor.dim() >= 2:
+        return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
+    if tensor.dim() == 1:
+        return torch.stack([tensor, tensor], dim=1)[:, 0]
+    return tensor
+
+
+def _at_size(case: Case, name: str, value: int) -> Finding | None:
+    other = with_sizes(case.text, {name: value})
+
+    def at_size() -> Called:
+        changed = replace(case, problem=import_problem(other, case.problem_path), text=other)
+        instance = build(changed, 0)
+        return call(changed, instance, instance.inputs, 0, fresh=True, config=_config(case))
+
+    try:
+        wrong = _wrong(at_size)
+    except (ProblemError, AmbiguousParameters, Undecidable):  # this size is not free
+        return None
+    if not wrong:
+        return None
+    was = size_constants(case.text)[name].value
+    return Finding(Kind.SIZES, f"wrong at {name} {was} → {value}, which it does not refuse: {wrong}")
+
+
+def _called(case: Case, instance: Instance, inputs: list[Any], truth: Truth, *, misaligned: bool) -> Called:
+    how = {"fresh": True, "misaligned": misaligned, "config": _config(case)}
+    return call(case, instance, inputs, instance.seed, truth=truth, **how)
+
+
+def _config(case: Case) -> int | None:
+    return None if case.device.type == "cuda" else 0
+
+
+def _wrong(attempt: Any) -> str:
+    """What is wrong with the answer; empty where it is right, or where the candidate refuses."""
+    try:
+        comparison = attempt().comparison
+    except CandidateFailure as failure:
+        return "" if failure.outcome in REFUSALS else f"{failure.outcome}: {failure.reason}"
+    return str(comparison.reason)

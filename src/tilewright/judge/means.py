@@ -1,0 +1,49 @@
+"""By what means a candidate got its answer: whose work it is, and which kernels it needs. Judge's side."""
+
+from __future__ import annotations
+
+from tilewright.judge.failures import CandidateFailure
+from tilewright.judge.findings import Finding
+from tilewright.judge.sides import cloned, draw, forward
+from tilewright.judge.spirit import DeviceKernel, Ran, Work, findings_from, recorded
+from tilewright.judge.trial import Case, build, call
+
+
+def spirit(case: Case, seed: int) -> tuple[Finding, ...]:
+    """Record one forward of both sides, then leave each kernel out in turn, then have all fail.
+
+    Raises:
+        CandidateFailure: the plain forward raised.
+        ProblemError: the reference did.
+    """
+    instance = build(case, seed)
+    with recorded() as by_reference:
+        forward(instance.reference, cloned(instance.inputs), seed)
+    call(case, instance, instance.inputs, seed, fresh=True, config=_config(case))  # prepares what is kept
+    answer = case.command("ran", inputs=instance.inputs, seed=seed).values
+    ran = Ran(
+        launches=answer["launches"],
+        failed=answer["failed"],
+        touched_bytes=answer["touched_bytes"],
+        operators={name: Work(**work) for name, work in answer["operators"].items()},
+        arithmetic_bytes=answer["arithmetic_bytes"],
+        kernels=tuple(DeviceKernel(**kernel) for kernel in answer["kernels"]),
+    )
+    needless = {kernel: _right(case, seed, kernel) for kernel in ran.launches}
+    return findings_from(ran, by_reference, needless, bool(ran.launches) and _right(case, seed, ""))
+
+
+def _right(case: Case, seed: int, without: str) -> bool:
+    """Whether a fresh instance is still right on fresh inputs; see `cell.subject.Subject.call`."""
+    try:
+        fresh = build(case, seed ^ 1)
+        _, inputs = draw(case.problem, case.problem_path, seed ^ 2, case.device)
+        called = call(case, fresh, inputs, seed, fresh=True, config=_config(case), without=without)
+    except CandidateFailure:
+        return False
+    return not called.comparison.reason
+
+
+def _config(case: Case) -> int | None:
+    """Of autotuned kernels: the first config under the interpreter, Triton's choice on a GPU."""
+    return None if case.device.type == "cuda" else 0

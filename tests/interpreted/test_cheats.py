@@ -62,7 +62,6 @@ CHEATS = {
     "correctness_keyed_by_content": Caught("row_sum", (WRONG,), "one element changed|same address"),
     "correctness_keyed_by_pointer": Caught("row_sum", (WRONG,), "should be"),
     "correctness_keyed_by_shape": Caught("row_sum", (WRONG,), "should be"),
-    "correctness_keyed_by_version": Caught("row_sum", (WRONG,), "should be"),
     "correctness_last_tie": Caught("places", (WRONG,), "should be"),
     "correctness_linear_tanh": Caught("squash", (WRONG,), "should be"),
     "correctness_nan_to_num": Caught("tiny", (WRONG,), "should be"),
@@ -87,9 +86,9 @@ CHEATS = {
     "process_leaves_files": Caught(
         "row_sum", (WRONG, NOT_ALLOWED, ERROR), r"files: line \d+ opens .*answers\.pt"
     ),
-    "process_patched_comparison": Caught("scale", (WRONG,), r"patch: torch\.allclose was replaced by yes"),
+    "process_patched_comparison": Caught("squash", (WRONG,), r"patch: torch\.allclose was replaced by yes"),
     "process_reads_problem": Caught("row_sum", (NOT_ALLOWED, ERROR), r"row_sum\.py"),
-    "process_replaces_judge": Caught("scale", (WRONG,), r"(patch|probe): .*tilewright\.judge"),
+    "process_replaces_judge": Caught("squash", (WRONG,), r"(patch|probe): .*tilewright\.judge"),
     "process_socket": Caught("scale", (NOT_ALLOWED,), r"network: line \d+ uses the network"),
     "process_sys_exit": Caught("scale", (CRASH, ERROR), "ended|SystemExit"),
     "process_walks_frames": Caught("row_sum", (WRONG,), r"probe: line \d+ reads stack frames"),

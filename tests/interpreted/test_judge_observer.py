@@ -38,7 +38,7 @@ inspect.stack()
 gc.get_referrers(poll)
 try: raise ValueError
 except ValueError as error: error.__traceback__.tb_frame.f_back
-subprocess.run(["true"])
+subprocess.run(["true"], capture_output=True)
 os.kill(os.getpid(), 0)
 socket.socket()
 open("left-behind", "w")
@@ -129,6 +129,7 @@ class ModelNew(nn.Module):
     def plan(self):
         return Plan()
 
+import torch._dynamo
 model = ModelNew()
 model.plan()
 double.fn.fn[(2,)](torch.ones(100), torch.zeros(100), 100, BLOCK=64, EVEN=False)

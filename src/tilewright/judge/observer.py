@@ -107,6 +107,8 @@ class Observer:
                 return
             kind, reach, what = known
             target = thread_target(args) if kind is Kind.THREAD else None
+            if event == "open" and isinstance(args[0], int):
+                reach = Reach.ASKED  # a descriptor that Python's own library has just made is no file
             frame = self._candidate_frame(hook, reach, args if kind is Kind.FILES else ())
             if frame is None and not (target and self._role(target.co_filename) is _Role.CANDIDATE):
                 return

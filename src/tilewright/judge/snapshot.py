@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -75,7 +76,7 @@ class Snapshot:
             if sys.modules.get(name) is not module
         ]
         for name, value in self._before.items():
-            if now.get(name) is not value and not _made_here(now.get(name)):
+            if now.get(name) is not value and not _ordinary(now.get(name), value):
                 found.append(Finding(Kind.PATCH, f"{name} was replaced{_by(now.get(name))}"))
         return tuple(found)
 
@@ -106,10 +107,16 @@ def _watched(name: str, value: Any) -> bool:
     return callable(value) or isinstance(value, property | staticmethod | classmethod) or name in STREAMS
 
 
-def _made_here(value: Any) -> bool:
-    """Whether this project's own code put it there: the judge wraps parts of Triton while it runs."""
+def _ordinary(value: Any, before: Any) -> bool:
+    """Whether the judge put it there, which wraps parts of Triton, or torch did around what it was.
+
+    torch wraps some of its functions when its compiler is first loaded.
+    """
     code = getattr(value, "__code__", None)
-    return isinstance(code, types.CodeType) and code.co_filename.startswith(PACKAGE)
+    if not isinstance(code, types.CodeType):
+        return False
+    wrapped = getattr(value, "__wrapped__", None) is before
+    return code.co_filename.startswith(PACKAGE) or (wrapped and f"{os.sep}torch{os.sep}" in code.co_filename)
 
 
 def _by(value: Any) -> str:

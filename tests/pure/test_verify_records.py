@@ -262,6 +262,13 @@ def past_budget(folder: Path) -> None:
     rewrite(folder / "log.jsonl", change, 1)  # type: ignore[arg-type]
 
 
+def not_allowed(folder: Path) -> None:
+    def change(tried: dict[str, dict[str, list[dict[str, str]]]]) -> None:
+        tried["verdict"]["findings"] = [{"kind": "library", "what": "torch.mm does the work"}]
+
+    rewrite(folder / "log.jsonl", change, 1)  # type: ignore[arg-type]
+
+
 def without_seeds(folder: Path) -> None:
     def change(tried: dict[str, dict[str, list[int]]]) -> None:
         tried["verdict"]["seeds"] = []
@@ -325,6 +332,7 @@ def empty_samples(folder: Path) -> None:
         (drop_parent, "log.jsonl"),
         (past_budget, "verdicts"),
         (without_seeds, "verdicts"),
+        (not_allowed, "verdicts"),
         (other_problem, "what was asked"),
     ],
 )

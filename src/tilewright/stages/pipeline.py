@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -93,12 +93,11 @@ class Session:
         return self.task.plugged is not None
 
     @property
-    def allowed(self) -> tuple[Kind, ...]:
-        """What a candidate may do beside computing: what the code as given does, and no more."""
+    def given(self) -> Verdict | None:
+        """The verdict of the code as given, once it is on record."""
         current = self.task.current
         known = self.folder.tried.get(current.id) if current else None
-        found = known.verdict.findings if known and known.verdict else ()
-        return tuple(dict.fromkeys(finding.kind for finding in found))
+        return known.verdict if known else None
 
     @property
     def track(self) -> Track:
@@ -176,7 +175,7 @@ def _take_stock(session: Session) -> tuple[Verdict | None, Inspection | None]:
     session.say(f"compiling the code as given for {task.gpu.name}")
     inspection = inspect(task.problem, task.current.source, task.gpu, path="current.py")
     session.say("checking that it computes what the reference computes")
-    verdict = _check(session, task.current, tuple(Kind))  # what today's code does is the user's own choice
+    verdict = _check(session, task.current)
     outcome = (
         "the code as given"
         if verdict.correct
@@ -187,7 +186,7 @@ def _take_stock(session: Session) -> tuple[Verdict | None, Inspection | None]:
     return verdict, inspection
 
 
-def _check(session: Session, candidate: Candidate, allow: Collection[Kind]) -> Verdict:
+def _check(session: Session, candidate: Candidate) -> Verdict:
     task = session.task
     return check(
         task.problem,
@@ -196,10 +195,21 @@ def _check(session: Session, candidate: Candidate, allow: Collection[Kind]) -> V
         precision=task.precision,
         target=task.gpu,
         mapping=task.mapping,
-        allow=allow,
+        allow=allowed(candidate.stage, session.given),
         interpreter_seconds=interpreter_seconds(candidate.stage),
         limits=JUDGE_LIMITS,
     )
+
+
+def allowed(stage: str, given: Verdict | None) -> tuple[Kind, ...]:
+    """What a file may do beside computing.
+
+    The code as given may do anything, which is the user's own choice; a candidate of any other stage what
+    the code as given was found to do, and no more.
+    """
+    if stage == "given":
+        return tuple(Kind)
+    return tuple(dict.fromkeys(finding.kind for finding in given.findings)) if given else ()
 
 
 def interpreter_seconds(stage: str) -> float:
@@ -340,7 +350,7 @@ def _judge(session: Session, stage: Stage, contender: Contender) -> Verdict:
     known = session.folder.tried.get(candidate.id)
     if known is not None and known.verdict is not None:
         return known.verdict
-    verdict = _check(session, candidate, session.allowed)
+    verdict = _check(session, candidate)
     session.folder.record(candidate, Tried.of(candidate, verdict.outcome, contender.inspection, verdict))
     session.say(f"{stage.name}: {candidate.why}: {verdict.outcome}")
     return verdict

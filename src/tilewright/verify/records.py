@@ -14,10 +14,12 @@ from tilewright.candidate import Candidate
 from tilewright.errors import ProblemError, UnknownGpu
 from tilewright.evidence import Evidence, Figure, weakest
 from tilewright.gpu.catalogue import find
+from tilewright.judge.findings import forbidden
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
 from tilewright.runs import LOG, TIMINGS, Asked, Tried, digest
 from tilewright.stages.diagnosis import findings
+from tilewright.stages.pipeline import allowed
 from tilewright.stages.race import REFERENCE, Contender, estimate_gain, gain_of
 from tilewright.stages.summary import Gain, Summary
 from tilewright.verify.bundle import Bundle
@@ -102,11 +104,15 @@ def _log(bundle: Bundle) -> Iterator[str]:
 
 
 def _verdicts(bundle: Bundle) -> Iterator[str]:
+    given = next((tried.verdict for tried in bundle.tried if tried.stage == "given"), None)
     for number, tried in enumerate(bundle.tried, 1):
         if tried.verdict is None:
             continue
         for fault in _verdict(tried.verdict):
             yield f"{LOG} line {number}: {fault}"
+        if tried.verdict.correct:
+            for finding in forbidden(tried.verdict.findings, allowed(tried.stage, given)):
+                yield f"{LOG} line {number}: correct, although {finding.kind} is not allowed: {finding.what}"
         if tried.stage != "given" and tried.outcome != tried.verdict.outcome:
             yield f"{LOG} line {number}: is called {tried.outcome}, its verdict is {tried.verdict.outcome}"
 

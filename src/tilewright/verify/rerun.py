@@ -18,7 +18,7 @@ from tilewright.kernelfile import KernelFile
 from tilewright.machine import Machine
 from tilewright.problem import Problem
 from tilewright.runs import Asked, Tried
-from tilewright.stages.pipeline import JUDGE_LIMITS, interpreter_seconds
+from tilewright.stages.pipeline import JUDGE_LIMITS, allowed, interpreter_seconds
 from tilewright.stages.race import Contender, Track, measure_gain
 from tilewright.stages.summary import Gain, Summary
 from tilewright.verify.bundle import Bundle
@@ -130,6 +130,7 @@ def _check(run: Run, trials: int, seeds: tuple[int, ...] = ()) -> Verdict:
         interpreter_seconds=interpreter_seconds(run.result.stage),
         limits=JUDGE_LIMITS,
         seeds=seeds,
+        allow=allowed(run.result.stage, run.summary.given),
     )
 
 

@@ -7,9 +7,10 @@ Two runs of the reference are set against its run in float64, on the same inputs
 
 The larger loss times FACTOR is the budget. Loss is counted in two metrics, because each hides what the
 other shows: ‖y − y64‖ / ‖y64‖ and max |y − y64| / max |y64|. FACTOR is 4: another order of summation, or
-another place to round, is another draw of the same noise. Where TF32 is allowed it is TF32_FACTOR, 2.5: that
-run already drops the bits as tensor cores do (`precision.rounded`), and 3 times what that costs is what
-bfloat16 loses. No budget is above CAP, whatever the reference loses.
+another place to round, is another draw of the same noise. Where TF32 is allowed it is TF32_FACTOR, 2: that
+run already drops the bits as tensor cores do (`precision.rounded`; on a vanilla RNN of 256 steps it loses
+1.28e-3, and Triton code on an H100 was measured at 1.27e-3), and 2.5 times that is what bfloat16 loses.
+No budget is above CAP, whatever the reference loses.
 
 A long sum has a budget of its own. The reference may add up a million numbers in a tree and be right to the
 last place by luck, while a kernel adds a few thousand partial sums one after another. With `terms` numbers
@@ -39,7 +40,7 @@ import torch
 from tilewright.judge import slices
 
 FACTOR = 4.0
-TF32_FACTOR = 2.5
+TF32_FACTOR = 2.0
 ULPS = 4.0  # an exact reference (a copy, relu) still leaves a replacement a few units in the last place
 CHAIN = 32.0
 NO_DIGIT = 0.1  # a reference that loses more than a tenth has no correct digit

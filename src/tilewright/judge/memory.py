@@ -74,7 +74,9 @@ class Watch:
         """
         if BATON.alone:  # values mean nothing then, and addresses are computed from values
             return
-        lanes = addresses if mask is None else addresses[np.broadcast_to(mask, addresses.shape)]
+        lanes = addresses
+        if mask is not None:
+            lanes = addresses[np.broadcast_to(np.asarray(mask, dtype=bool), addresses.shape)]
         if not lanes.size:
             return
         low, high = int(lanes.min()), int(lanes.max()) + size

@@ -122,6 +122,9 @@ def _show(checked: Checked) -> None:
         grid.add_row("also tried", "; ".join(verdict.regimes))
     for finding in verdict.findings:
         grid.add_row("found", f"{finding.kind}: {finding.what}")
+    if verdict.outcome is Outcome.NOT_ALLOWED:
+        kinds = ",".join(dict.fromkeys(finding.kind.value for finding in verdict.findings))
+        grid.add_row("policy", f"--allow {kinds} would let it pass")
     for note in verdict.notes:
         grid.add_row("note", note)
     if verdict.isolation:

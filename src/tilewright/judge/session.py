@@ -6,29 +6,42 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from tilewright.errors import ProblemError
 from tilewright.evidence import Evidence
-from tilewright.judge.budget import Undecidable
+from tilewright.judge.budget import Expected, Undecidable
 from tilewright.judge.cell.outside import Cell
 from tilewright.judge.compare import flatten
 from tilewright.judge.constants import integer_literals, size_constants
+from tilewright.judge.diagnose import diagnose
 from tilewright.judge.failures import CandidateFailure
 from tilewright.judge.findings import Finding, Kind, forbidden
 from tilewright.judge.generality import generality
 from tilewright.judge.means import spirit
 from tilewright.judge.regimes import REGIMES, Regime, defined
 from tilewright.judge.sizes import Fit, fit, matched_at_full_size, measured
-from tilewright.judge.trial import Called, Case, Instance, build, call, find_truth, same, with_new_parameters
+from tilewright.judge.trial import (
+    Called,
+    Case,
+    Instance,
+    build,
+    call,
+    find_truth,
+    run_in_float64,
+    same,
+    with_new_parameters,
+)
 from tilewright.judge.verdict import Outcome, OutputError, Verdict
 from tilewright.problem import import_problem
 
 GPU_SECONDS = 60.0  # for regimes and for the configs of a file's own autotune lists, on a GPU
 OVERRUN = 2.0  # interpreted calls stop early once they took this many times what they were given
-CALLS_BESIDE_TRIALS = len(REGIMES) + 11  # other parameters, sizes and strides, and each kernel left out
+CALLS_BESIDE_TRIALS = len(REGIMES) + 1  # those at the sizes that trials have; what follows may overrun
+REMEMBERED = 3  # calls whose outputs are kept, to know them again
 REST_SECONDS = 0.02  # between the two readings of an output
 
 
@@ -62,6 +75,7 @@ class Session:
         self.started = time.perf_counter()
         self.calls = 0
         self.configs = 1
+        self.earlier: list[list[Any]] = []
         self.answer = Verdict(
             Outcome.NOT_CHECKED,
             evidence=Evidence.MEASURED if self.on_gpu else Evidence.INTERPRETED,
@@ -173,7 +187,7 @@ class Session:
             precision=drawn.truth.precision,
             errors=_worst([*self.answer.errors, *drawn.comparison.errors]),
         )
-        self._must_agree(case, fitted, drawn)
+        self._must_agree(case, fitted, instance, drawn)
         return instance, drawn
 
     def _beside(self, case: Case, fitted: Fit, instance: Instance, drawn: Called) -> None:
@@ -189,13 +203,15 @@ class Session:
                 untried.append(regime.name)
             elif called := self._under(case, instance, regime, generator, drawn):
                 self.answer = replace(self.answer, regimes=(*self.answer.regimes, regime.name))
-                self._must_agree(case, fitted, called, regime.name)
+                self._must_agree(case, fitted, instance, called, regime.name)
         if untried:
             self._note(f"not tried, no time left: {'; '.join(untried)}")
         if instance.pairs and not self._late():
             changed = with_new_parameters(case, instance, instance.seed ^ 1)
             called = self._call(case, changed, changed.inputs, fresh=True)
-            self._must_agree(case, fitted, called, "after its parameters were given other values in place")
+            self._must_agree(
+                case, fitted, changed, called, "after its parameters were given other values in place"
+            )
 
     def _under(
         self, case: Case, instance: Instance, regime: Regime, generator: torch.Generator, drawn: Called
@@ -206,7 +222,7 @@ class Session:
         inputs = _refilled(instance.inputs, changed)
         self.announce("reference")
         try:
-            truth = find_truth(case, instance.reference, inputs, instance.seed)
+            truth = find_truth(case, instance.reference, inputs, instance.seed, slack=regime.slack)
         except (ProblemError, Undecidable):
             return None
         if not defined(regime, truth.expected, drawn.truth.expected):
@@ -218,6 +234,8 @@ class Session:
         config = self.calls - self.on_gpu
         called = call(case, instance, inputs, instance.seed, config=None if config < 0 else config, **how)
         self.calls += 1
+        if called.comparison.outcome is Outcome.CORRECT:
+            self.earlier = [*self.earlier[1 - REMEMBERED :], called.outputs]
         self.configs = max(self.configs, called.most)
         self.answer = replace(self.answer, errors=_worst([*self.answer.errors, *called.comparison.errors]))
         return called
@@ -255,12 +273,16 @@ class Session:
             return ()
         return (f"{missing} of {self.configs} autotune configs were not run: no time left",)
 
-    def _must_agree(self, case: Case, fitted: Fit, called: Called, when: str = "") -> None:
+    def _must_agree(
+        self, case: Case, fitted: Fit, instance: Instance, called: Called, when: str = ""
+    ) -> None:
         """Raises Refuted where a call's outputs are not what they should be."""
         comparison = called.comparison
         if comparison.outcome is Outcome.CORRECT:
             return
         reason = f"{when}: {comparison.reason}" if when else comparison.reason
+        if comparison.outcome is Outcome.WRONG and (likeness := self._likeness(instance, called)):
+            reason += f"; {likeness}"
         if called.used and called.most > 1:
             reason += f"; {called.used}"
         full = size_constants(self.payload["problem"])
@@ -272,6 +294,28 @@ class Session:
                 f" {' and '.join(named)} itself, so it may hold at full size only",
             )
         raise Refuted(comparison.outcome, f"{reason}; at {fitted.cut}" if fitted.cut else reason)
+
+    def _likeness(self, instance: Instance, called: Called) -> str:
+        """What the output that is wrong looks like; see `diagnose`."""
+        at = called.comparison.errors[-1].output
+        expected = called.truth.expected
+
+        def rounded(precision: str) -> Any:
+            native = expected[at].native.dtype
+            return run_in_float64(
+                instance.reference, called.inputs, instance.seed, called.truth.changed, native, precision
+            )[at]
+
+        return diagnose(
+            called.outputs[at],
+            expected[at],
+            flatten(called.inputs),
+            [outputs[at] for outputs in self.earlier if isinstance(outputs[at], torch.Tensor)],
+            lower={precision: partial(rounded, precision) for precision in ("float16", "bfloat16")},
+            other_outputs={
+                i: other for i, other in enumerate(expected) if i != at and isinstance(other, Expected)
+            },
+        )
 
     def _note(self, text: str) -> None:
         self.answer = replace(self.answer, notes=(*self.answer.notes, text))

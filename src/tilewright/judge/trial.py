@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,12 +82,14 @@ class Called:
     """One call compared: what the candidate gave, and what it should have given.
 
     Args:
+        inputs: as they were handed over.
         outputs: flattened, on the judge's device; empty where they could not be read.
         most, used: the longest list of autotune configs so far, and the configs of this call.
     """
 
     comparison: Comparison
     truth: Truth
+    inputs: list[Any]
     outputs: list[Any]
     most: int
     used: str
@@ -174,7 +176,7 @@ def compared(case: Case, truth: Truth, inputs: list[Any], answer: Answer) -> Cal
     outputs, foreign = unpacked(values["outputs"], case.device)
     given, _ = unpacked(values["inputs"], case.device)
     comparison = foreign or settle(truth, inputs, given, outputs)
-    return Called(comparison, truth, flatten(outputs), int(values["most"]), str(values["used"]))
+    return Called(comparison, truth, inputs, flatten(outputs), int(values["most"]), str(values["used"]))
 
 
 def unpacked(value: Any, device: torch.device) -> tuple[Any, Comparison | None]:
@@ -202,12 +204,21 @@ def _opened(value: Any, open_one: Callable[[Received], Any]) -> Any:
     return open_one(value) if isinstance(value, Received) else value
 
 
-def find_truth(case: Case, reference: nn.Module, inputs: list[Any], seed: int) -> Truth:
-    """Run the reference three times: as it is, in float64, and in float64 with rounded operands."""
+def find_truth(
+    case: Case, reference: nn.Module, inputs: list[Any], seed: int, *, slack: float = 1.0
+) -> Truth:
+    """Run the reference three times: as it is, in float64, and in float64 with rounded operands.
+
+    Args:
+        slack: see `budget.expectation`.
+
+    Raises:
+        ProblemError: the reference does not run.
+        Undecidable: it does not run in float64, or holds no correct digit.
+    """
     real = [value for value in [*flatten(inputs), *reference.parameters()] if is_real(value)]
     native_dtype = real[0].dtype if real else torch.float32
     precision = case.precision or str(native_dtype).removeprefix("torch.")
-    recurrent = any(isinstance(module, nn.RNNBase) for module in reference.modules())
 
     native_inputs = cloned(inputs)
     with reference_code(case.problem_path), plain_arithmetic():
@@ -216,12 +227,7 @@ def find_truth(case: Case, reference: nn.Module, inputs: list[Any], seed: int) -
     changed = tuple(i for i, (old, new) in enumerate(zip(before, after, strict=True)) if not same(old, new))
 
     def in_float64(operands: str | None) -> list[Any]:
-        wide_inputs = apply(lambda t: t.double() if is_real(t) else t.clone(), inputs)
-        wide_model = copy.deepcopy(reference).double()
-        with plain_arithmetic(recurrent=recurrent), Float64(native_dtype, operands):
-            outputs = forward(wide_model, wide_inputs, seed)
-        leaves = flatten(wide_inputs)
-        return [*flatten(outputs), *(leaves[i] for i in changed)]
+        return run_in_float64(reference, inputs, seed, changed, native_dtype, operands)
 
     try:
         exact, rounded = in_float64(None), in_float64(precision)
@@ -231,8 +237,39 @@ def find_truth(case: Case, reference: nn.Module, inputs: list[Any], seed: int) -
         ) from error
     runs = zip([*flatten(native), *(after[i] for i in changed)], exact, rounded, strict=True)
     scale = magnitude(real)
-    expected = [expectation(*run, input_scale=scale) for run in runs]
+    elements = sum(value.numel() for value in real)
+
+    def expected_of(native: Any, exact: Any, rounded: Any) -> Any:
+        own = native.numel() if isinstance(native, torch.Tensor) else 1
+        terms = elements / max(own, 1)
+        return expectation(native, exact, rounded, scale, precision=precision, terms=terms, slack=slack)
+
+    expected = [expected_of(*run) for run in runs]
     return Truth(expected, structure(native), changed, precision)
+
+
+def run_in_float64(
+    reference: nn.Module,
+    inputs: list[Any],
+    seed: int,
+    changed: Sequence[int],
+    native: torch.dtype,
+    operands: str | None,
+) -> list[Any]:
+    """The reference's outputs in float64, flattened, then the inputs that it changes.
+
+    Args:
+        changed: which of the flattened inputs these are.
+        native: the dtype that the reference draws random numbers in.
+        operands: what those of matrix products are rounded to; None: nothing.
+    """
+    recurrent = any(isinstance(module, nn.RNNBase) for module in reference.modules())
+    wide_inputs = apply(lambda t: t.double() if is_real(t) else t.clone(), inputs)
+    wide_model = copy.deepcopy(reference).double()
+    with plain_arithmetic(recurrent=recurrent), Float64(native, operands):
+        outputs = forward(wide_model, wide_inputs, seed)
+    leaves = flatten(wide_inputs)
+    return [*flatten(outputs), *(leaves[i] for i in changed)]
 
 
 def settle(truth: Truth, inputs: list[Any], given: list[Any], outputs: Any) -> Comparison:

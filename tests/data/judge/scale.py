@@ -15,6 +15,7 @@ def scale_kernel(x_ptr, weight_ptr, bias_ptr, out_ptr, cols, total, BLOCK: tl.co
 
 
 def scale(x, weight, bias):
+    x = x.contiguous()
     out = torch.empty_like(x)
     grid = (triton.cdiv(x.numel(), 64),)
     scale_kernel[grid](x, weight, bias, out, x.shape[1], x.numel(), BLOCK=64)

@@ -30,6 +30,8 @@ def step_kernel(x_ptr, h_ptr, w_ptr, bias_ptr, out_ptr, batch, hidden, BLOCK: tl
 def step(x, h, weight, bias):
     out = torch.empty_like(h)
     batch, hidden = h.shape
+    if hidden % 16:
+        raise ValueError(f"{hidden} hidden units are no multiple of 16")
     grid = lambda meta: (triton.cdiv(batch, 16), triton.cdiv(hidden, meta["BLOCK"]))
     step_kernel[grid](x, h, weight, bias, out, batch, hidden)
     return out
@@ -42,6 +44,6 @@ class ModelNew(nn.Module):
 
     def forward(self, x):
         h = torch.randn(x.shape[1], x.shape[2], device=x.device)
-        for one in x:
+        for one in x.contiguous():
             h = step(one, h, self.mix.weight, self.mix.bias)
         return h

@@ -6,6 +6,7 @@ leaves as a CandidateFailure.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import time
@@ -15,15 +16,16 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tilewright.judge import assembly, cooperative
+from tilewright.judge import assembly, cooperative, memory
 from tilewright.judge.cell.protocol import Received, opened
 from tilewright.judge.compare import flatten
 from tilewright.judge.failures import CandidateFailure, candidate_code
 from tilewright.judge.interpreter import ConfigChoice, Tally, repair
 from tilewright.judge.observer import Observer
-from tilewright.judge.poison import Poisoned, poison_cache
+from tilewright.judge.poison import Poisoned, poison_cache, poison_free_memory
 from tilewright.judge.sides import import_candidate, seed_everything
 from tilewright.judge.spirit import failing, on_device, recorded, skipped
+from tilewright.judge.verdict import Outcome
 
 FLUSHED_L2_SIZES = 2  # the buffer overwritten before a cold call, in sizes of the L2 cache
 
@@ -42,11 +44,13 @@ class Subject:
             repair()
             cooperative.install()
             assembly.enable()
+            memory.install()
         self.source = self.path = ""
         self.model_new: Any = None
         self.model: nn.Module | None = None
         self.inputs: list[Any] = []
         self.outputs: Any = None
+        self.calls = 0
         self.choice = ConfigChoice()
         self.observer: Observer | None = None
         self.scratch: torch.Tensor | None = None
@@ -122,6 +126,9 @@ class Subject:
         self.choice.index = config
         with self._candidate(), self._tampered(without), self.choice.applied():
             wall_us, device_us, drained_us = self._forward(given, seed, cold=cold)
+        self.calls += 1
+        if memory.WATCH.strays:  # also where the file caught the error
+            raise CandidateFailure(Outcome.STRAY_ACCESS, memory.WATCH.strays[0])
         return {
             "outputs": self.outputs,
             "inputs": given,
@@ -180,6 +187,7 @@ class Subject:
                 wall = (time.perf_counter() - began) * 1e6
             return wall, wall, wall
         poison_cache()
+        poison_free_memory(finite=self.finite)
         if cold:
             self._flush()
         start, end, drained = (torch.cuda.Event(enable_timing=True) for _ in range(3))
@@ -212,8 +220,14 @@ class Subject:
     def _candidate(self) -> Any:
         return candidate_code(self.source, self.path, interpreted=self.interpreted)
 
-    def _poisoned(self) -> Poisoned:
-        return Poisoned()
+    @property
+    def finite(self) -> bool:
+        """Whether fresh memory holds a number this time, rather than NaN; see `poison.poison_value`."""
+        return self.calls % 2 == 1
+
+    def _poisoned(self) -> Any:
+        """Under the interpreter every allocation is filled; a GPU's free memory is, before the call."""
+        return Poisoned(finite=self.finite) if self.interpreted else contextlib.nullcontext()
 
     def _tampered(self, without: str | None) -> Any:
         if without is None:

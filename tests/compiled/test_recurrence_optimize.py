@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,13 @@ def test_stages_that_need_code_ask_for_it(tmp_path: Path, capsys: pytest.Capture
 def test_a_plan_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     problem, run = tmp_path / "problem.py", tmp_path / "run"
     problem.write_text(RECURRENT)
-    command = ["optimize", str(problem), "--gpu", "rtx4090", "--precision", "tf32", "-o", str(run), "--json"]
+    command = ["optimize", str(problem), "--gpu", "rtx4090", "--precision", "tf32", "-o", str(run)]
     assert main([*command, "--plan", "spread"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    kernel, forward = said.partition("best.py on RTX 4090")[2].split("one forward:")
+    assert re.search(r"recurrence_kernel: \d+ registers, \d+ bytes shared, \d+% occupancy limited by", kernel)
+    assert "(compiled); " in kernel and "us a launch (estimated)" in kernel
+    assert re.match(r" \d+ us \(estimated\): (launches|latency|memory|compute) \d+%", forward)
     tried = [candidate for candidate in read_log(run) if candidate.proposer == "recurrence compiler"]
     assert tried and all("weights spread" in candidate.why for candidate in tried)
 

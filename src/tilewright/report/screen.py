@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tilewright.evidence import Evidence
+from tilewright.inspect.model import Inspection
 from tilewright.judge.verdict import Verdict
 from tilewright.runs import Tried
 from tilewright.stages.summary import Gain, StageReport, Summary
@@ -23,6 +24,9 @@ def render(summary: Summary, tried: list[Tried], folder: Path) -> RenderableType
     if summary.findings:
         parts.append(_list("What holds the given code back", summary.findings))
     parts.append(_stages(summary.stages))
+    kept = next((t.inspection for t in tried if t.id == summary.best and t.inspection), None)
+    if kept is not None:
+        parts.append(_list(f"best.py on {summary.gpu}", tuple(on_target(kept))))
     candidates = [t for t in tried if t.stage != "given"]
     if candidates:
         parts.append(_candidates(candidates))
@@ -73,6 +77,27 @@ def same(verdict: Verdict) -> str:
     error = f"error {worst.norm_error:.2e} of {worst.norm_budget:.2e} allowed, " if worst else ""
     sizes = f", sizes cut to run here: {verdict.sizes}" if verdict.sizes else ""
     return f"yes ({verdict.evidence.value}; {error}{verdict.trials} fresh inputs, {verdict.precision}{sizes})"
+
+
+def on_target(inspection: Inspection) -> Iterator[str]:
+    """A line for each kernel of a file, as compiled for the target, and its estimated time by cause."""
+    estimate = inspection.estimate
+    for r in inspection.resources:
+        shared = r.shared_static_bytes + r.shared_dynamic_bytes
+        spilled = f", {r.spills.total} words spilled, {r.spills.in_loop} of them in a loop"
+        facts = (
+            f"{r.registers_per_thread} registers{spilled if r.spills.total else ''}, {shared} bytes shared"
+        )
+        if r.occupancy:
+            facts += f", {r.occupancy.theoretical_pct:.0f}% occupancy limited by {r.occupancy.limiter}"
+        took = f"; {estimate.per_launch_us[r.launch]:.1f} us a launch (estimated)" if estimate else ""
+        yield f"{r.kernel}: {facts} (compiled){took}"
+    if estimate:
+        shares = ", ".join(
+            f"{cause} {share:.0%}" for cause, share in estimate.breakdown.items() if share >= 0.005
+        )
+        total = estimate.total_us
+        yield f"one forward: {total.value:.0f} us ({total.evidence.value}): {shares}"
 
 
 def _list(title: str, lines: tuple[str, ...]) -> RenderableType:

@@ -1,0 +1,82 @@
+"""Files of the recurrence compiler, built for GPUs that are not there: they fit, and no loop spills.
+
+A card is tried with the networks that press it hardest; `test_recurrence_spread_compiled` and
+`test_recurrence_stationary` build the easier ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tilewright.gpu.catalogue import find
+from tilewright.inspect.api import inspect
+from tilewright.problem import Problem
+from tilewright.proposers.base import Situation
+from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
+from tilewright.stages.catalogue import stages
+
+pytestmark = pytest.mark.compiled
+ROOT = Path(__file__).parents[2]
+LAYER = """import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.{kind}({hidden}, {hidden})
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+def get_inputs():
+    return [torch.randn(16, {batch}, {hidden})]
+
+
+def get_init_inputs():
+    return []
+"""
+
+
+def layer(kind: str, hidden: int, batch: int = 8) -> Problem:
+    return Problem.from_source(LAYER.format(kind=kind, hidden=hidden, batch=batch))
+
+
+def built(problem: Problem, gpu_name: str) -> None:
+    """Fail unless the first file proposed runs on the card without spills inside a loop."""
+    gpu = find(gpu_name)
+    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
+    proposals = RecurrenceCompiler().propose(Situation(problem, None, None, gpu, stage, {}, "tf32"))
+    assert proposals.candidates, proposals.notes
+    found = inspect(problem, proposals.candidates[0].source, gpu)
+    kernels = [kernel for kernel in found.resources if kernel.kernel.startswith("recurrence")]
+    assert kernels
+    for kernel in found.resources:
+        assert not kernel.problem
+        assert kernel.shared_static_bytes + kernel.shared_dynamic_bytes <= gpu.shared_memory_per_block_bytes
+    for kernel in kernels:
+        assert kernel.spills.in_loop == 0
+    assert found.estimate is not None and found.estimate.breakdown
+
+
+def test_the_reference_case() -> None:
+    built(Problem.from_file(ROOT / "examples" / "vanilla_rnn" / "problem.py"), "RTX 4090")
+
+
+def test_six_layers_of_lstm() -> None:
+    built(Problem.from_file(ROOT / "benchmarks" / "problems" / "lstm.py"), "RTX 4090")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "kind", "hidden"),
+    [
+        ("RTX 4090", "LSTM", 1024),
+        ("A100", "GRU", 1024),
+        ("RTX 5090", "RNN", 512),
+    ],
+)
+def test_one_layer(gpu: str, kind: str, hidden: int) -> None:
+    built(layer(kind, hidden), gpu)

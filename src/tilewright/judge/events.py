@@ -136,6 +136,7 @@ def describe(event: str, args: tuple[Any, ...], target: types.CodeType | None) -
             return f" {named} for {'writing' if writes else 'reading'}"
         case "subprocess.Popen" | "os.system":
             command = args[1] if event == "subprocess.Popen" else os.fsdecode(args[0])
-            return f": {command if isinstance(command, str) else ' '.join(map(str, command))}"[:100]
+            words = command.split() if isinstance(command, str) else " ".join(map(str, command)).split()
+            return f": {' '.join(words)}"[:100]
         case _:
             return f": {event}"

@@ -140,7 +140,7 @@ def network() -> Network:
 def emitted(layout: str) -> Emitted:
     padded = f"torch.nn.functional.pad(w_h.to(torch.float16), (0, {16 - H}, 0, {16 - H}))"
     return Emitted(
-        KERNEL, WRAPPER, "loop", ("pre", "h0", "weight"), ("states", "last"), ("tanh",),
+        KERNEL, WRAPPER, "loop", ("pre", "h0", "weight"), ("states", "last"), 1.0, ("tanh",),
         notes=("Plan: one program a row.",), packed=(Packed("weight", ("w_h",), padded),),
         stream_layout=layout,
     )  # fmt: skip

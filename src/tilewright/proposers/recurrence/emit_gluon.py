@@ -37,6 +37,7 @@ def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str,
 class GluonKernel(Kernel):
     """`Kernel` in Gluon's words."""
 
+    dialect = "gluon"
     _tl = "gl"
     _decorator = "gluon.jit"
     _takes_any_steps = False  # two steps a round, one for each buffer

@@ -24,6 +24,7 @@ from tilewright.proposers.recurrence.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.slices import sink_slices
 from tilewright.proposers.recurrence.stationary_kernel import Kernel, plain
 from tilewright.proposers.recurrence.stationary_plan import TILE, Block, Plan, plan
+from tilewright.proposers.recurrence.step_time import stationary_us
 from tilewright.proposers.recurrence.variables import renamed
 
 
@@ -38,14 +39,14 @@ def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str,
 
 
 def assembled(
-    dialect: type[Kernel],
+    kind: type[Kernel],
     group: ir.Group,
     gpu: Gpu,
     precision: str,
     name: str,
     imports: tuple[str, ...] = (),
 ) -> Emitted:
-    """The group's kernel in a dialect, with the function that launches it.
+    """The group's kernel in the dialect that `kind` writes, with the function that launches it.
 
     Raises:
         ir.Declined: see `emit`.
@@ -54,7 +55,7 @@ def assembled(
         raise ir.Declined("one program per batch tile runs one recurrence", group.members[0].line)
     member = renamed(sink_slices(group.members[0]))
     planned = plan(ir.Group((member,)), gpu, precision)
-    kernel = dialect(member, planned.blocks[0], planned, f"{name}_kernel")
+    kernel = kind(member, planned.blocks[0], planned, f"{name}_kernel")
     source = kernel.source()
     packed = tuple(
         Packed(argument, (block.product.weight,), _packing(block, planned))
@@ -82,6 +83,7 @@ def assembled(
         function=name,
         arguments=arguments,
         results=tuple(result.name for result in member.results),
+        step_us=stationary_us(planned.instructions(0), programs, kernel.dialect, gpu),
         helpers=tuple(sorted(kernel.helpers)),
         imports=imports,
         notes=(

@@ -35,6 +35,7 @@ class Emitted:
         imports: import lines beyond torch, torch.nn, triton and triton.language.
         notes: plan and budget figures for the file's header, a line each.
         packed: weights to prepare once.
+        step_us: what one step is expected to take on the target, microseconds; an estimate.
         stream_layout: the physical layout [T, B, W] ("TBW") or [T, W, B] ("TWB") in which streams are
             read fastest; any strides are read correctly.
         free: which of "steps" and "batch" the wrapper takes in other sizes than the group's own.
@@ -45,6 +46,7 @@ class Emitted:
     function: str
     arguments: tuple[str, ...]
     results: tuple[str, ...]
+    step_us: float
     helpers: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

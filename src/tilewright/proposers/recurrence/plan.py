@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,14 +18,6 @@ from tilewright.proposers.recurrence.wavefront import (
 )
 
 STATIONARY = {"triton": emit_stationary.emit, "gluon": emit_gluon.emit}
-STEP_US = {
-    ("stationary", "triton"): 0.81,
-    ("stationary", "gluon"): 0.50,
-    ("spread", "triton"): 2.4,
-    ("spread", "gluon"): 2.4,
-}
-"""Microseconds of one step, measured on an H100: 256 steps of tanh(pre + W·h), H=256, 8 rows, one program;
-and a layer of an LSTM, H=256, spread over 16 CTAs. They rank plans and are no promise."""
 LAUNCH_US = 25.0  # from one launch to the next in eager mode, as inspect.estimate has it
 
 
@@ -38,7 +29,7 @@ class Plan:
         network: the network as the plan needs it: with products between layers moved into the loops or not.
         groups: every loop is in one of them.
         kinds: of each group, "stationary" or "spread".
-        expected_us: of the loops, microseconds, from STEP_US.
+        expected_us: of the loops, microseconds, as `step_time` estimates their steps.
     """
 
     network: Network
@@ -89,9 +80,7 @@ def plans(
                 arranged,
                 tuple((group, emitted) for group, (_, emitted) in zip(groups, taken, strict=True)),
                 tuple(kind for kind, _ in taken),
-                sum(
-                    _expected_us(group, kind, dialect) for group, (kind, _) in zip(groups, taken, strict=True)
-                ),
+                sum(_expected_us(group, emitted) for group, (_, emitted) in zip(groups, taken, strict=True)),
             )
             key = tuple(
                 (kind, *(m.name for m in g.members)) for g, kind in zip(groups, plan.kinds, strict=True)
@@ -167,6 +156,6 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
 
 
-def _expected_us(group: Group, kind: str, dialect: str) -> float:
+def _expected_us(group: Group, emitted: Emitted) -> float:
     steps = max(member.steps for member in group.members) + depth_of(group) - 1
-    return math.fsum([LAUNCH_US, steps * STEP_US[kind, dialect]])
+    return LAUNCH_US + steps * emitted.step_us

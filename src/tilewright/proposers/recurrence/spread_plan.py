@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tilewright.gpu.model import Gpu
 from tilewright.proposers.recurrence.ir import Declined, Group, Product, Recurrence
 from tilewright.proposers.recurrence.spread_body import padded_gates
+from tilewright.proposers.recurrence.step_time import MATRIX_INNER_BYTES, spread_us
 
 ROWS = 16  # of the batch in one tile: the height of one mma instruction
 MMA_COLUMNS, MMA_INNER = 8, 16
@@ -34,6 +35,7 @@ class Layout:
         registers: of a thread that hold weights.
         operands: registers of a thread for the rows of a state on their way to a dot, and for its sums.
         shared_bytes: of a CTA, about: weights on their way to registers, and rows of a state.
+        step_us: what a step is expected to take.
         split: warps that share the columns of a state among them, each with its part of the weights; their
             sums are added at the end. 1: every warp reads all columns.
     """
@@ -46,6 +48,7 @@ class Layout:
     registers: int
     operands: int
     shared_bytes: int
+    step_us: float
     split: int = 1
 
     @property
@@ -105,29 +108,36 @@ def layouts(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], in
         ctas = tuple(ctas_of(hidden_of(loop), units) for loop in group.members)
         if sum(ctas) * tiles > gpu.sms:
             continue
-        for warps, split in ((1, 1), (2, 1), (2, 2), (4, 1), (4, 4), (8, 1), (8, 8)):
+        for warps, split in ((2, 1), (2, 2), (4, 1), (4, 4), (8, 1), (8, 8)):
             needs = [_needs(loop, units, warps, split, bytes_of) for loop in group.members]
-            weights, operands, memory, widest = (max(column) for column in zip(*needs, strict=True))
+            weights, operands, memory, widest, chain = (max(column) for column in zip(*needs, strict=True))
             if split == 1 and 2 * widest < MMA_COLUMNS * warps:  # at most two warps do the same work
                 continue
             if weights <= WEIGHT_REGISTERS and memory <= gpu.shared_memory_per_block_bytes:
-                yield Layout(units, warps, ROWS, tiles, ctas, weights, operands, memory, split)
+                total = sum(ctas) * tiles
+                exchanged = max(ROWS * p.inner * bytes_of(m, p) for m in group.members for p in m.products)
+                step_us = spread_us(chain, warps, total, exchanged, gpu)
+                yield Layout(units, warps, ROWS, tiles, ctas, weights, operands, memory, step_us, split)
 
 
 def _needs(
     loop: Recurrence, units: int, warps: int, split: int, bytes_of: Callable[[Recurrence, Product], int]
-) -> tuple[int, int, int, int]:
-    """Registers of a thread for weights and for operands, bytes of shared memory, columns of the widest tile.
+) -> tuple[int, int, int, int, int]:
+    """Registers of a thread for weights and for operands, bytes of shared memory, columns of the widest tile,
+    and a warp's matrix instructions that wait for the step before.
 
     Operands are counted as they arrive, every thread with its share, as one dot reads them, and its sums.
     """
-    weights = staged = arriving = widest = 0
+    weights = staged = arriving = widest = chain = 0
+    following = dict(loop.following)
     for product in loop.products:
         columns = padded_gates(max(1, product.width // hidden_of(loop))) * units
         pieces = MMA_COLUMNS * (warps // split)  # columns that the warps of one part hold at a time
         inner = -(-product.inner // (MMA_INNER * split)) * MMA_INNER  # of one part
         size = inner * bytes_of(loop, product)
-        weights += max(columns, pieces) // pieces * MMA_COLUMNS * size // (32 * 4)
+        instructions = max(columns, pieces) // pieces * size // MATRIX_INNER_BYTES
+        weights += instructions * MMA_COLUMNS * MATRIX_INNER_BYTES // (32 * 4)
+        chain += instructions if product.left in following else 0
         staged += columns * size * split
         arriving = max(arriving, ROWS * size * split)
         widest = max(widest, columns)
@@ -135,7 +145,7 @@ def _needs(
     sums = ROWS * max(widest * split // warps, MMA_COLUMNS) * 4
     operands = (arriving // warps + in_a_dot + sums) // (32 * 4)
     step = max(arriving, warps * sums if split > 1 else 0, STEP_SHARED_BYTES)
-    return weights, operands, staged + step, widest
+    return weights, operands, staged + step, widest, chain
 
 
 def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int]) -> Layout:
@@ -150,22 +160,11 @@ def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int
     return min(fitting, key=_step_cost)
 
 
-def _step_cost(layout: Layout) -> tuple[bool, bool, int, int, int]:
-    """Without spills first, then short dots, then four warps, then few CTAs.
+def _step_cost(layout: Layout) -> tuple[bool, bool, float, int]:
+    """Without spills first, then the shorter step, then the one with fewer CTAs.
 
     Warps share the columns of a state only where the registers would not do otherwise: adding their sums up
-    has not been timed. It leaves a warp fewer matrix instructions.
-
-    Weight registers of a thread are proportional to the matrix instructions of its warp, which wait for one
-    another. On an H200, µs a step at H = 256: LSTM in both directions 2.24 with 8 units and 4 warps (32
-    registers), 2.73 with 2 warps and 2.68 with 16 units (64). Six layers of it 2.49 with 16 units and 8
-    warps, 2.73 with 4. At H = 1024, Elman: 3.69 with 4 warps, 4.49 with 8; GRU: 4.48 and 5.13.
+    has not been timed.
     """
     tight = layout.registers + layout.operands > EASY_REGISTERS
-    return (
-        tight,
-        (layout.split > 1) != tight,
-        max(32, layout.registers),
-        abs(layout.warps - 4),
-        layout.total,
-    )
+    return (tight, (layout.split > 1) != tight, layout.step_us, layout.total)

@@ -101,6 +101,7 @@ def wrapper(members: Members, layout: Layout, name: str, kernels: str, helpers: 
         function=name,
         arguments=(*values, *(p.name for p in packed)),
         results=tuple(results),
+        step_us=layout.step_us,
         helpers=helpers,
         notes=_notes(members, layout),
         packed=tuple(packed),

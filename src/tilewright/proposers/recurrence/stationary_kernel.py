@@ -115,6 +115,7 @@ class Kernel:
 
     # Layout
 
+    dialect = "triton"
     _tl = "tl"
     _decorator = "triton.jit"
     _takes_any_steps = True

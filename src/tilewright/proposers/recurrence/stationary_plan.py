@@ -64,6 +64,15 @@ class Plan:
         """Rows per warp of a value: a power of two, 16 at least."""
         return _rows(width, self.warps)
 
+    def instructions(self, member: int) -> int:
+        """Matrix instructions of one step of a member, all warps, of 16 × 8 × 16 each."""
+        return sum(
+            len(block.format.terms)
+            * (self.warps * self.rows(block.width) // _ROWS)
+            * (self.warps * self.rows(block.product.inner) // _ROWS)
+            for block in self.blocks[member]
+        )
+
 
 def plan(group: ir.Group, gpu: Gpu, precision: str) -> Plan:
     """Lay out a group.

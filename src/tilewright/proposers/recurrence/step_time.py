@@ -1,0 +1,59 @@
+"""What one step of a loop is expected to take: ranks plans and layouts, and is always said to be estimated.
+
+Two straight lines through steps that were timed on an H200 (triton 3.6), in matrix instructions of 16 rows,
+8 columns and 32 bytes along K, which is what a step's products are made of. Other GPUs are taken to be slower
+or faster as their clocks are.
+
+Stationary, 8 rows of batch, µs a step in Triton and in Gluon, and what the line gives:
+
+    Elman H=256   0.65, 0.61   0.71, 0.65        LSTM H=128   0.72, 0.62   0.71, 0.65
+    GRU H=128     0.65, 0.59   0.60, 0.55        LSTM H=64    0.39, 0.35   0.39, 0.34
+    GRU H=64      0.36, 0.30   0.36, 0.32
+
+Spread, µs a step:
+
+    LSTM H=256, 10 rows, 1 layer in 2 directions, 64 CTAs of 4 warps   2.24   2.22
+    the same with 2 warps; 32 CTAs of 4 warps                          2.73   2.53;  2.68   2.67
+    LSTM and GRU H=256, 10 rows, 6 layers, 96 CTAs of 8 warps          2.45   2.49;  2.29   2.49
+    LSTM with 4 warps                                                  2.73   2.79
+    Elman H=1024, 8 rows, 32 CTAs of 4 warps; 16 of 8                  3.69   3.88;  4.49   4.56
+    GRU H=1024, 8 rows, 128 CTAs of 4 warps; 64 of 8                   4.48   4.68;  5.13   4.96
+    LSTM H=512, 64 rows, 128 CTAs of 8 warps                           4.0    3.54
+"""
+
+from __future__ import annotations
+
+from tilewright.gpu.model import Gpu
+
+TIMED_CLOCK_MHZ = 1980.0  # of the H200
+STATIONARY = {"triton": (0.28, 0.00167), "gluon": (0.24, 0.0016)}  # µs a step, and a matrix instruction
+WAITING, OF_A_WARP, OF_A_CTA, A_MEGABYTE = 1.57, 0.0187, 0.0032, 0.258
+MATRIX_INNER_BYTES = 32  # of a left operand's row, in one matrix instruction
+
+
+def stationary_us(instructions: int, programs: int, dialect: str, gpu: Gpu) -> float:
+    """A step of one program that holds all weights.
+
+    Args:
+        instructions: of all its warps, a step.
+        programs: side by side, one a multiprocessor; more of them than there are run in turn.
+    """
+    once, each = STATIONARY[dialect]
+    return (once + each * instructions) * -(-programs // gpu.sms) * _slower(gpu)
+
+
+def spread_us(instructions: float, warps: int, ctas: int, exchanged_bytes: int, gpu: Gpu) -> float:
+    """A step of CTAs that wait for one another.
+
+    Args:
+        instructions: of one warp, of the products whose operand the step before gives: they wait for each
+            other. Those of the layer below have theirs in good time.
+        exchanged_bytes: that each CTA reads of the others' results.
+    """
+    exchanged = ctas * exchanged_bytes / 1e6
+    own = (OF_A_WARP + OF_A_CTA * warps) * instructions
+    return (WAITING + own + A_MEGABYTE * exchanged) * _slower(gpu)
+
+
+def _slower(gpu: Gpu) -> float:
+    return TIMED_CLOCK_MHZ / gpu.clock_mhz

@@ -1,0 +1,55 @@
+"""The expected step against steps that were timed on an H200; what more programs and slower clocks do to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tilewright.gpu.catalogue import find
+from tilewright.proposers.recurrence.step_time import spread_us, stationary_us
+
+H200 = find("h200")
+KB = 1024
+
+
+@pytest.mark.parametrize(
+    ("instructions", "triton_us", "gluon_us"),
+    # Elman H=256; LSTM, GRU H=128; LSTM, GRU H=64: as many as gates x H/16 x H/16
+    [(256, 0.65, 0.61), (256, 0.72, 0.62), (192, 0.65, 0.59), (64, 0.39, 0.35), (48, 0.36, 0.30)],
+)
+def test_stationary_steps_as_timed(instructions: int, triton_us: float, gluon_us: float) -> None:
+    assert stationary_us(instructions, 1, "triton", H200) == pytest.approx(triton_us, rel=0.12)
+    assert stationary_us(instructions, 1, "gluon", H200) == pytest.approx(gluon_us, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "warps", "ctas", "exchanged", "timed_us"),
+    [
+        (16, 4, 64, 8 * KB, 2.24),
+        (32, 2, 64, 8 * KB, 2.73),
+        (32, 4, 32, 8 * KB, 2.68),
+        (16, 8, 96, 8 * KB, 2.45),
+        (32, 4, 96, 8 * KB, 2.73),
+        (64, 4, 32, 32 * KB, 3.69),
+        (64, 8, 16, 32 * KB, 4.49),
+        (64, 4, 128, 32 * KB, 4.48),
+        (64, 8, 64, 32 * KB, 5.13),
+        (32, 8, 128, 16 * KB, 4.0),
+    ],
+)
+def test_spread_steps_as_timed(
+    instructions: int, warps: int, ctas: int, exchanged: int, timed_us: float
+) -> None:
+    assert spread_us(instructions, warps, ctas, exchanged, H200) == pytest.approx(timed_us, rel=0.12)
+
+
+def test_programs_beyond_the_multiprocessors_run_in_turn() -> None:
+    one = stationary_us(256, 1, "triton", H200)
+    assert stationary_us(256, H200.sms, "triton", H200) == one
+    assert stationary_us(256, H200.sms + 1, "triton", H200) == 2 * one
+
+
+def test_a_slower_clock_takes_longer() -> None:
+    slow = replace(H200, clock_mhz=H200.clock_mhz / 2)
+    assert spread_us(16, 4, 64, 8 * KB, slow) == pytest.approx(2 * spread_us(16, 4, 64, 8 * KB, H200))

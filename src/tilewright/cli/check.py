@@ -23,10 +23,13 @@ from tilewright.cli.common import (
 )
 from tilewright.contract import Breach
 from tilewright.judge.findings import Kind
+from tilewright.judge.sanitizer import TOOLS
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
+from tilewright.workers import Limits
 
 EPILOG = "Example: tilewright check examples/vanilla_rnn/current.py --problem examples/vanilla_rnn/problem.py"
+SANITIZED = Limits(seconds=1800.0, memory_bytes=64 * 2**30)
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 
 
@@ -57,6 +60,7 @@ class Checked:
 @allow_option
 @gpu_option
 @click.option("--trials", type=click.IntRange(1), default=3, show_default=True, help="Fresh sets of inputs.")
+@click.option("--sanitize", type=click.Choice(TOOLS), help="Also run under compute-sanitizer; needs a GPU.")
 @json_option
 def command(
     code: str,
@@ -67,6 +71,7 @@ def command(
     allow: tuple[Kind, ...],
     gpu: str | None,
     trials: int,
+    sanitize: str | None,
     as_json: bool,
 ) -> int:
     """Check that CODE.py computes what the problem's Model computes, and keeps the output contract.
@@ -94,6 +99,8 @@ def command(
             mapping=parameter_map(pairs),
             trials=trials,
             allow=allow,
+            sanitize=sanitize,
+            limits=SANITIZED if sanitize else None,
         )
     checked = Checked(code, str(problem.path), verdict, tuple(found))
     if as_json:
@@ -109,6 +116,8 @@ def _show(checked: Checked) -> None:
     title = titles.get(verdict.outcome, verdict.outcome.value)
     console.print(Text(f"{title}: {verdict.reason}" if verdict.reason else title, style="bold"))
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     grid.add_row("evidence", f"{verdict.evidence.value}, on {verdict.device or 'no device'}")
     if verdict.trials:
         grid.add_row("inputs", f"{verdict.trials} fresh sets, {verdict.sizes or 'full size'}")

@@ -50,6 +50,7 @@ def check(
     limits: Limits | None = None,
     interpreter_seconds: float = 16.0,
     allow: Collection[Kind] = (),
+    sanitize: str | None = None,
     seeds: Sequence[int] = (),
 ) -> Verdict:
     """Whether a candidate computes what the problem's Model computes.
@@ -70,6 +71,8 @@ def check(
         interpreter_seconds: what the candidate's interpreted calls may take together.
         allow: what the candidate may do beside computing; what it is seen to do otherwise makes the
             verdict NOT_ALLOWED.
+        sanitize: run the candidate under this tool of compute-sanitizer, see `judge.sanitizer`; needs a
+            GPU, more time, and `limits` to match.
         seeds: of the first trials, to check a recorded verdict again; the others are drawn in secret,
             after the candidate was imported.
 
@@ -98,6 +101,7 @@ def check(
             "trials": trials,
             "interpreter_seconds": interpreter_seconds,
             "allow": [kind.value for kind in allow],
+            "sanitize": sanitize,
             "seeds": list(seeds),
             "phase": str(phase),
         }

@@ -204,6 +204,10 @@ class Session:
             elif called := self._under(case, instance, regime, generator, drawn):
                 self.answer = replace(self.answer, regimes=(*self.answer.regimes, regime.name))
                 self._must_agree(case, fitted, instance, called, regime.name)
+        if self.on_gpu and not self._late():
+            called = self._call(case, instance, instance.inputs, fresh=True, guarded=True)
+            if called.broken:
+                raise Refuted(Outcome.STRAY_ACCESS, "; ".join(called.broken))
         if untried:
             self._note(f"not tried, no time left: {'; '.join(untried)}")
         if instance.pairs and not self._late():

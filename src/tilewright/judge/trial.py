@@ -85,6 +85,7 @@ class Called:
         inputs: as they were handed over.
         outputs: flattened, on the judge's device; empty where they could not be read.
         most, used: the longest list of autotune configs so far, and the configs of this call.
+        broken: what was written into guard zones.
     """
 
     comparison: Comparison
@@ -93,6 +94,7 @@ class Called:
     outputs: list[Any]
     most: int
     used: str
+    broken: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,15 @@ def compared(case: Case, truth: Truth, inputs: list[Any], answer: Answer) -> Cal
     outputs, foreign = unpacked(values["outputs"], case.device)
     given, _ = unpacked(values["inputs"], case.device)
     comparison = foreign or settle(truth, inputs, given, outputs)
-    return Called(comparison, truth, inputs, flatten(outputs), int(values["most"]), str(values["used"]))
+    return Called(
+        comparison,
+        truth,
+        inputs,
+        flatten(outputs),
+        int(values["most"]),
+        str(values["used"]),
+        tuple(str(line) for line in values["broken"]),
+    )
 
 
 def unpacked(value: Any, device: torch.device) -> tuple[Any, Comparison | None]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from tilewright.errors import NotTimed
+from tilewright.errors import NotTimed, SetupError
 from tilewright.judge.speed_model import Rules
+from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.serial import structure
 
 
@@ -20,17 +21,36 @@ def check(payload: dict[str, Any]) -> Any:
     Raises:
         ProblemError: the problem itself does not run.
         AmbiguousParameters: parameters cannot be matched.
+        SetupError: compute-sanitizer is asked for and cannot run here.
     """
     began = time.perf_counter()
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    from tilewright.judge import sanitizer
     from tilewright.judge.cell.outside import started
     from tilewright.judge.session import Session
 
     phase = Path(payload["phase"])
     _note(phase, "candidate")
-    with started(device, payload["source"]) as cell:
+    tool = payload["sanitize"]
+    if tool and device == "cpu":
+        raise SetupError(
+            "--sanitize needs an NVIDIA GPU, and there is none here",
+            mend="leave it out: the interpreter checks every address itself",
+        )
+    with started(device, payload["source"], sanitizer.command(tool) if tool else ()) as cell:
         session = Session(payload, cell, torch.device(device), lambda now: _note(phase, now))
-        return replace(session.verdict(), seconds=time.perf_counter() - began)
+        verdict = session.verdict()
+        if tool and verdict.outcome is not Outcome.CRASH:
+            verdict = _sanitized(verdict, tool, sanitizer.errors(cell.said()))
+    return replace(verdict, seconds=time.perf_counter() - began)
+
+
+def _sanitized(verdict: Verdict, tool: str, errors: list[str]) -> Verdict:
+    """The verdict with what compute-sanitizer found; a race or a stray access is a no."""
+    if not errors:
+        return replace(verdict, notes=(*verdict.notes, f"compute-sanitizer {tool}: no errors"))
+    reason = f"compute-sanitizer {tool}: {'; '.join(errors)}"
+    return replace(verdict, outcome=Outcome.STRAY_ACCESS, reason=reason)
 
 
 def time_sides(payload: dict[str, Any]) -> Any:

@@ -44,6 +44,7 @@ def main(folder: Path, incoming: int, outgoing: int, device: str) -> None:
 
 
 def _served(subject: Any, message: dict[str, Any], reader: Any, writer: Any) -> dict[str, Any]:
+    from tilewright.judge.cell.protocol import Unsendable
     from tilewright.judge.failures import CandidateFailure
 
     command: Callable[..., dict[str, Any]] = getattr(subject, message["command"])
@@ -53,6 +54,8 @@ def _served(subject: Any, message: dict[str, Any], reader: Any, writer: Any) -> 
         return {"answer": {name: writer.value(value, pickled=False) for name, value in answer.items()}}
     except CandidateFailure as failure:
         return {"failure": {"outcome": failure.outcome.value, "reason": failure.reason}}
+    except Unsendable as error:
+        return {"failure": {"outcome": "mismatch", "reason": f"an output: {error}"}}
 
 
 if __name__ == "__main__":

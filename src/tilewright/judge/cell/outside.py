@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -41,7 +41,7 @@ class Answer:
 class Cell:
     """A running cell; use `started`."""
 
-    def __init__(self, folder: Path, device: str, source: str) -> None:
+    def __init__(self, folder: Path, device: str, source: str, under: Sequence[str] = ()) -> None:
         self.folder = folder
         to_cell, from_cell = os.pipe(), os.pipe()
         self.output = folder / "output.txt"
@@ -51,7 +51,15 @@ class Cell:
         with self.output.open("wb") as output:
             descriptors = (str(to_cell[0]), str(from_cell[1]))
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tilewright.judge.cell.inside", str(folder), *descriptors, device],
+                [
+                    *under,
+                    sys.executable,
+                    "-m",
+                    "tilewright.judge.cell.inside",
+                    str(folder),
+                    *descriptors,
+                    device,
+                ],
                 pass_fds=(to_cell[0], from_cell[1]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -123,28 +131,37 @@ class Cell:
     def _broken(self, error: ProtocolError) -> CandidateFailure:
         return CandidateFailure(Outcome.CRASH, f"its process broke the protocol: {error}")
 
+    def said(self) -> str:
+        """Have the process end of its own accord, and return all it printed. It serves nothing afterwards."""
+        os.close(self.channel.outgoing)
+        self.channel.outgoing = -1
+        self.process.wait()
+        return self.output.read_text(errors="replace")
+
     def close(self) -> None:
         """End the process, and what it left running in its group is left to the judge's own end."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
         for descriptor in (self.channel.incoming, self.channel.outgoing):
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
         self.reader.close()
 
 
 @contextlib.contextmanager
-def started(device: str, source: str) -> Iterator[Cell]:
+def started(device: str, source: str, under: Sequence[str] = ()) -> Iterator[Cell]:
     """A cell for a candidate, ended with the block.
 
     Args:
         device: "cuda", or "cpu" for Triton's interpreter.
         source: the candidate's text; decides only where what Triton compiles of it is kept.
+        under: a program and its options that run the cell, such as a memory checker.
     """
     shared = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="tilewright-cell-", dir=shared))
     try:
-        cell = Cell(folder, device, source)
+        cell = Cell(folder, device, source, under)
         try:
             yield cell
         finally:

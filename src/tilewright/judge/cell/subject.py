@@ -23,10 +23,11 @@ from tilewright.judge.failures import CandidateFailure, candidate_code
 from tilewright.judge.interpreter import ConfigChoice, Tally, repair
 from tilewright.judge.observer import Observer
 from tilewright.judge.poison import Poisoned, poison_cache, poison_free_memory
-from tilewright.judge.sides import import_candidate, seed_everything
+from tilewright.judge.sides import apply, import_candidate, seed_everything
 from tilewright.judge.spirit import failing, on_device, recorded, skipped
 from tilewright.judge.verdict import Outcome
 
+GUARD_BYTES = 4096  # on each side of a tensor; an index that is off by one row of 1024 floats shows
 FLUSHED_L2_SIZES = 2  # the buffer overwritten before a cold call, in sizes of the L2 cache
 
 
@@ -103,6 +104,7 @@ class Subject:
         config: int | None = None,
         misaligned: bool = False,
         without: str | None = None,
+        guarded: bool = False,
     ) -> dict[str, Any]:
         """One forward.
 
@@ -114,17 +116,22 @@ class Subject:
             misaligned: inputs begin one element into their memory.
             without: launches of the kernel of this name do nothing, and memory is not poisoned; "" for
                 launches of all kernels that fail.
+            guarded: inputs, and what is allocated, lie between zones of known bytes.
 
         Returns:
             outputs; inputs, as they are afterwards; wall_us, from an idle device to an idle one,
             device_us, up to the last work of the stream that the caller waits for, and drained_us, up
             to the end of all streams, all three read in here; most, the longest list of autotune
-            configs, and used, the configs of this call.
+            configs, and used, the configs of this call; broken, what was written into guard zones.
         """
         self.outputs = None
         given = self._placed(inputs, fresh=fresh or misaligned, offset=int(misaligned))
+        guards = Poisoned(finite=self.finite, guard_bytes=GUARD_BYTES) if guarded else None
+        if guards is not None and guards.guards is not None:
+            room = guards.guards.room_like
+            given = apply(lambda tensor: room(tensor, "an input").copy_(tensor), given)
         self.choice.index = config
-        with self._candidate(), self._tampered(without), self.choice.applied():
+        with self._candidate(), guards or self._tampered(without), self.choice.applied():
             wall_us, device_us, drained_us = self._forward(given, seed, cold=cold)
         self.calls += 1
         if memory.WATCH.strays:  # also where the file caught the error
@@ -137,6 +144,7 @@ class Subject:
             "drained_us": drained_us,
             "most": self.choice.most,
             "used": str(self.choice),
+            "broken": guards.broken_guards() if guards else [],
         }
 
     def ran(self, inputs: list[Any], seed: int) -> dict[str, Any]:

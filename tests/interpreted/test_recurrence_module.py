@@ -9,6 +9,7 @@ import pytest
 from tilewright.contract import breaches
 from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check
+from tilewright.judge.findings import Kind
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence.emit_module import module
@@ -193,5 +194,6 @@ def test_weights_are_prepared_again_when_one_changes(tmp_path) -> None:
         "            return self.run(x)\n\n"
         "    def run(self, x, initial=None):",
     )
-    verdict = check(Problem.from_source(twice), source, precision="float16")
+    # what this test adds to the file works on the weights with PyTorch
+    verdict = check(Problem.from_source(twice), source, precision="float16", allow=(Kind.LIBRARY,))
     assert verdict.correct, verdict.reason

@@ -1,4 +1,4 @@
-"""The expected step against steps that were timed on an H200; what more programs and slower clocks do to it."""
+"""The expected step against steps that were timed on an H200; more programs; slower clocks."""
 
 from __future__ import annotations
 

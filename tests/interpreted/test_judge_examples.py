@@ -30,7 +30,8 @@ def test_the_example_is_correct_at_fewer_steps() -> None:
     assert re.fullmatch(r"STEPS 256 → \d+", verdict.sizes)
     (error,) = verdict.errors
     assert "HIDDEN" not in verdict.sizes
-    assert 1.0e-3 < error.norm_budget < 2.5e-3  # four times what cuBLAS loses with TF32, 4.0e-4
+    # At all 256 steps twice what dropped bits cost, 1.28e-3; less after a few.
+    assert 1.0e-4 < error.norm_budget < 2.6e-3
     assert error.norm_error < 1e-5
 
 
@@ -56,7 +57,8 @@ def test_check_prints_budget_and_error_and_ends_well() -> None:
     assert code == 0
     assert said.startswith("correct")
     assert "budget" in said
-    assert "contract  kept" in said
+    assert re.search(r"contract +kept", said)
+    assert "1 fresh sets, full size" in said
 
 
 def test_check_as_json_names_the_breaches_and_ends_with_one(tmp_path: Path) -> None:

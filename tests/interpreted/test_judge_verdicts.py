@@ -145,7 +145,7 @@ def test_an_allocation_that_cannot_be_had_is_out_of_resources() -> None:
 def test_an_exception_is_an_error_with_its_line() -> None:
     verdict = scaled(("return scale(", "raise ValueError('no such mode'); return scale("))
     assert verdict.outcome is Outcome.ERROR
-    assert "ValueError: no such mode (candidate.py:31)" in verdict.reason
+    assert "ValueError: no such mode (candidate.py:32)" in verdict.reason
 
 
 def test_a_missing_model_is_an_error() -> None:

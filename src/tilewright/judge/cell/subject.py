@@ -28,6 +28,7 @@ from tilewright.judge.spirit import failing, on_device, recorded, skipped
 from tilewright.judge.verdict import Outcome
 
 GUARD_BYTES = 4096  # on each side of a tensor; an index that is off by one row of 1024 floats shows
+SMALL_BYTES = 2**20  # PyTorch's CUDA allocator keeps what is no larger apart from the rest
 FLUSHED_L2_SIZES = 2  # the buffer overwritten before a cold call, in sizes of the L2 cache
 
 
@@ -55,6 +56,7 @@ class Subject:
         self.choice = ConfigChoice()
         self.observer: Observer | None = None
         self.scratch: torch.Tensor | None = None
+        self.padding: list[torch.Tensor] = []
 
     def open(self, source: str, path: str, name: str = "ModelNew") -> dict[str, Any]:
         """Import the file and find the class of that name in it; from here on the candidate is watched."""
@@ -75,12 +77,21 @@ class Subject:
             with self._candidate():
                 return _shapes(self.model_new(*_plain(init_inputs)))
 
-    def build(self, init_inputs: list[Any], seed: int) -> dict[str, Any]:
-        """A new instance; the shapes of its parameters and buffers."""
+    def build(self, init_inputs: list[Any], seed: int, padding_bytes: int) -> dict[str, Any]:
+        """A new instance; the shapes of its parameters and buffers.
+
+        Args:
+            padding_bytes: taken before the instance is made and held while it lives, so that the memory
+                that the last one left does not decide where this one lies.
+        """
+        self.model = self.outputs = None
+        self.padding = [
+            torch.empty(size, dtype=torch.int8, device=self.device)
+            for size in (padding_bytes, padding_bytes % SMALL_BYTES)
+        ]
         seed_everything(seed)
         with self._candidate(), self._poisoned():
             self.model = self.model_new(*_plain(init_inputs))
-        self.outputs = None
         return _shapes(self.model)
 
     def load(self, values: dict[str, Received]) -> dict[str, Any]:

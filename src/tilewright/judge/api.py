@@ -21,7 +21,7 @@ from tilewright.evidence import Evidence
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
 from tilewright.judge.findings import Kind
-from tilewright.judge.speed_model import Rules, SpeedVerdict
+from tilewright.judge.speed_model import CONDITIONS, Rules, SpeedVerdict
 from tilewright.judge.timing_model import Timing
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.kernelfile import KernelFile
@@ -153,7 +153,7 @@ def time_sides(
 def compare_speed(
     problem: Problem,
     before: str | None,
-    after: str,
+    after: str | None,
     *,
     labels: tuple[str, str] = ("before", "after"),
     condition: str = "device time, cold L2",
@@ -167,8 +167,10 @@ def compare_speed(
 
     Args:
         before, after: texts of ModelNew files; None for the reference, eager.
-        condition: "device time, cold L2", with wall for device and warm for cold.
-        rules: when a difference is called; looks that `seconds` has no room for are left out.
+        condition: one of speed_model.CONDITIONS: "device time, cold L2", with wall for device, warm for cold.
+        rules: when a difference is called; looks that `seconds` has no room for are left out before the
+            first sample is taken, except for the first.
+        seconds: sampling time, replaced processes counted, the first start and compilation not.
         precision, mapping, limits: see `time_sides`.
 
     Raises:
@@ -177,7 +179,10 @@ def compare_speed(
         AmbiguousParameters: parameters match in more than one way, or not at all.
         NotTimed: a side raised, gave wrong outputs, or its clock does not tell the truth.
         WorkerError: the process did not come back.
+        ValueError: no such condition.
     """
+    if condition not in CONDITIONS:
+        raise ValueError(f"condition {condition!r} is none of {'; '.join(CONDITIONS)}")
     limits = limits or Limits(seconds=600.0 + 2 * seconds, memory_bytes=64 * 2**30)
     payload = {
         **_sides_payload(problem, [(labels[0], before), (labels[1], after)], precision, mapping, seconds),

@@ -71,13 +71,19 @@ class Lane:
         """
         self.instance = build(self.case, seed)
 
-    def call(self, inputs: list[Any], seed: int, *, cold: bool, truth: Truth | None = None) -> Reading:
-        """One timed call; where `truth` is given its outputs are compared as well.
+    def call(
+        self, inputs: list[Any], seed: int, *, cold: bool, truth: Truth | None = None, fresh: bool = False
+    ) -> Reading:
+        """One timed call.
+
+        Args:
+            truth: what its outputs are compared with, where they are.
+            fresh: inputs at new addresses.
 
         Raises:
             CandidateFailure: it raised, or its outputs are wrong.
         """
-        answer = self._serve("call", inputs=inputs, seed=seed, fresh=False, cold=cold)
+        answer = self._serve("call", inputs=inputs, seed=seed, fresh=fresh, cold=cold)
         if truth is not None:
             comparison = compared(self.case, truth, inputs, answer).comparison
             if comparison.reason:

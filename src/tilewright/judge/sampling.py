@@ -1,11 +1,17 @@
-"""Takes the blocks that a speed verdict rests on: three cells, the first side twice. Judge's side."""
+"""Takes the blocks that a speed verdict rests on: three cells, the first side twice. Judge's side.
+
+What can favour a side and is not its code is drawn anew in every block: instances, the memory they lie in,
+inputs, which of the first side's two cells stands for it, and the order of all of that. What lasts as long
+as a process (where its kernels and its context lie, what it autotuned) cannot be, so all three cells are
+replaced every few blocks.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,61 +19,118 @@ from tilewright.judge.failures import CandidateFailure
 from tilewright.judge.findings import Kind
 from tilewright.judge.lane import Lane, hidden_time, unwaited_time
 from tilewright.judge.speed import decide
-from tilewright.judge.speed_model import Block, Rules, SpeedVerdict
-from tilewright.judge.timing import Track
+from tilewright.judge.speed_model import CONDITIONS, Block, Rules, SpeedVerdict
+from tilewright.judge.timing import WARM_UPS, Track
 from tilewright.judge.verdict import Outcome
 
 SAMPLES = 5  # of a side in a block
 COMPARED = 8  # one block in so many has outputs compared, on average
-CONDITIONS = {
-    f"{clock} time, {cache} L2": (clock, cache == "cold")
-    for clock in ("device", "wall")
-    for cache in ("cold", "warm")
-}
+BLOCKS_OF_A_PROCESS = 8  # then all cells are replaced; the process of a GPU takes seconds to start
 
 
 class Blocks:
-    """A `speed_model.Sampler` over cells.
-
-    The first side has two cells, and each block draws which of them stands for it; which lies where in
-    memory is thus drawn anew too. Instances, inputs and order are new in every block.
+    """A `speed_model.Sampler` over cells. To be closed.
 
     Args:
-        before, before_again, after: opened lanes, the first two of one source.
+        sides: label and text of the first side and of the second; None for the reference.
         condition: one of CONDITIONS.
     """
 
-    def __init__(self, track: Track, before: Lane, before_again: Lane, after: Lane, condition: str) -> None:
+    def __init__(self, track: Track, sides: Sequence[tuple[str, str | None]], condition: str) -> None:
+        first, second = sides
         self.track = track
-        self.firsts = (before, before_again)
-        self.after = after
+        self.sides = (first, first, second)
         self.clock, self.cold = CONDITIONS[condition]
+        self.lanes: list[Lane] = []
+        self.left = 0  # blocks until the cells are replaced
+        self.cells = contextlib.ExitStack()
+
+    def close(self) -> None:
+        """End all cells."""
+        self.cells.close()
+
+    def restart(self) -> None:
+        """Replace all cells by new ones, started side by side and warmed up. Readings so far are kept.
+
+        Raises:
+            CandidateFailure: a side cannot be imported, or raised.
+        """
+        kept = [(lane.cold, lane.warm) for lane in self.lanes] or [([], []) for _ in self.sides]
+        self.cells.close()
+        self.lanes = self.cells.enter_context(self.track.lanes(self.sides))
+        self._warm_up()
+        for lane, (cold, warm) in zip(self.lanes, kept, strict=True):
+            lane.cold, lane.warm = cold, warm
+        self.left = BLOCKS_OF_A_PROCESS
 
     def pair_block(self) -> Block:
         """The first side against the second."""
-        return self._block(self.track.order.choice(self.firsts), self.after)
+        return self.block(pair=True, compare=self._compare())
 
     def same_block(self) -> Block:
         """The first side against itself."""
-        one, other = self.track.order.sample(self.firsts, 2)
-        return self._block(one, other)
+        return self.block(pair=False, compare=self._compare())
 
-    def _block(self, one: Lane, other: Lane) -> Block:
+    def block(self, *, pair: bool, compare: bool) -> Block:
+        """The first side against the second, or against itself where it is no pair.
+
+        Args:
+            compare: whether the outputs of one call are compared with the reference's.
+
+        Raises:
+            CandidateFailure: a side raised, or gave wrong outputs.
+        """
+        if not self.left:
+            self.restart()
+        self.left -= 1
         order = self.track.order
+        *firsts, second = self.lanes
+        one, other = order.sample(firsts, 2)
+        other = second if pair else other
         seed = secrets.randbits(31)
         for lane in order.sample((one, other), 2):
-            lane.build(seed)
-        compare = order.randrange(COMPARED) == 0
+            with _named(lane):
+                lane.build(seed)
         chosen = order.randrange(SAMPLES + 1) if compare else -1
         times: dict[str, list[float]] = {"one": [], "other": []}
         for number in range(SAMPLES + 1):  # the first call of an instance warms it up
             inputs, call_seed = self.track.inputs()
             truth = self.track.truth(one, inputs, call_seed) if number == chosen else None
             for name, lane in order.sample([("one", one), ("other", other)], 2):
-                reading = lane.call(inputs, call_seed, cold=self.cold, truth=truth)
+                with _named(lane):
+                    reading = lane.call(inputs, call_seed, cold=self.cold, truth=truth, fresh=number == 0)
                 if number:
                     times[name].append(reading.wall if self.clock == "wall" else reading.device)
         return Block(tuple(times["one"]), tuple(times["other"]))
+
+    def audit(self) -> None:
+        """Look at every reading of every cell for time that a side's own clock left out.
+
+        Raises:
+            CandidateFailure: a side's clock does not tell the truth.
+        """
+        for lane in self.lanes:
+            hidden, unwaited = hidden_time(lane, self.lanes), unwaited_time(lane)
+            with _named(lane):
+                if hidden:
+                    raise CandidateFailure(Outcome.NOT_ALLOWED, f"{Kind.HIDDEN_TIME}: {hidden}")
+                if unwaited:
+                    raise CandidateFailure(Outcome.NOT_ALLOWED, f"{Kind.STREAM}: {unwaited}")
+
+    def _compare(self) -> bool:
+        return self.track.order.randrange(COMPARED) == 0
+
+    def _warm_up(self) -> None:
+        """Compile, autotune, and bring the GPU back to its clocks."""
+        seed = secrets.randbits(31)
+        for lane in self.lanes:
+            with _named(lane):
+                lane.build(seed)
+        for _ in range(WARM_UPS):
+            inputs, call_seed = self.track.inputs()
+            for lane in self.lanes:
+                with _named(lane):
+                    lane.call(inputs, call_seed, cold=self.cold)
 
 
 def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda") -> SpeedVerdict:
@@ -80,39 +143,43 @@ def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda"
         Undecidable: the reference gives nothing to compare with.
     """
     track = Track(payload, device)
-    (before_label, before), (after_label, after) = payload["sides"]
-    sides = [(before_label, before), (before_label, before), (after_label, after)]
-    with _opened(track, sides) as lanes:
-        before_lane, before_again, after_lane = lanes
-        blocks = Blocks(track, before_lane, before_again, after_lane, payload["condition"])
-        blocks.same_block()  # compiles, autotunes, and is not counted
-        blocks.pair_block()
-        began = time.perf_counter()
-        blocks.pair_block()
-        for lane in lanes:
+    sides = [(label, source) for label, source in payload["sides"]]
+    with contextlib.closing(Blocks(track, sides, payload["condition"])) as blocks:
+        blocks.restart()  # what it compiles, the cells after it find
+        restarting = _seconds(blocks.restart)
+        comparing = _seconds(lambda: blocks.block(pair=True, compare=True))
+        plain = _seconds(lambda: blocks.block(pair=True, compare=False))
+        each = plain + comparing / COMPARED + restarting / BLOCKS_OF_A_PROCESS
+        within = _within(rules, float(payload["seconds"]) / each)
+        for lane in blocks.lanes:
             lane.cold.clear()
             lane.warm.clear()
-        affordable = float(payload["seconds"]) / (time.perf_counter() - began)
-        verdict = decide(blocks, _within(rules, affordable), payload["condition"])
-        for lane in lanes:
-            hidden, unwaited = hidden_time(lane, lanes), unwaited_time(lane)
-            if hidden:
-                raise CandidateFailure(Outcome.NOT_ALLOWED, f"{lane.label}: {Kind.HIDDEN_TIME}: {hidden}")
-            if unwaited:
-                raise CandidateFailure(Outcome.NOT_ALLOWED, f"{lane.label}: {Kind.STREAM}: {unwaited}")
+        verdict = decide(blocks, within, payload["condition"])
+        blocks.audit()
     return verdict
 
 
 def _within(rules: Rules, blocks: float) -> Rules:
-    """The same rules without the looks that would take too long; the first one always stays."""
+    """The same rules without the looks that would take too long; the first one always stays.
+
+    Cut before the first sample is taken: which looks there are must not depend on what is seen at one.
+    """
     looks = [look for look in rules.looks if look + rules.noise_blocks <= blocks]
     return replace(rules, looks=tuple(looks or rules.looks[:1]))
 
 
+def _seconds(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
 @contextlib.contextmanager
-def _opened(track: Track, sides: list[tuple[str, str | None]]) -> Iterator[list[Lane]]:
-    with track.lanes(sides) as lanes:
-        for lane in lanes:
-            if lane.problem:
-                raise CandidateFailure(Outcome.ERROR, f"{lane.label}: {lane.problem}")
-        yield lanes
+def _named(lane: Lane) -> Iterator[None]:
+    """What a side does wrong inside the block is said of it."""
+    try:
+        yield
+    except CandidateFailure as failure:
+        raise CandidateFailure(
+            failure.outcome, f"{lane.label}: {failure.outcome}: {failure.reason}"
+        ) from failure

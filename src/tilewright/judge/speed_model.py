@@ -10,6 +10,12 @@ from enum import StrEnum
 from statistics import median
 from typing import Protocol
 
+CONDITIONS = {  # name → which clock, and whether the L2 cache is overwritten before each sample
+    f"{clock} time, {cache} L2": (clock, cache == "cold")
+    for clock in ("device", "wall")
+    for cache in ("cold", "warm")
+}
+
 
 @dataclass(frozen=True)
 class Block:
@@ -139,8 +145,12 @@ class SpeedVerdict:
             SpeedOutcome.SLOWER: f"{1.0 / self.ratio.value:.3f}× as slow",
             SpeedOutcome.NO_DIFFERENCE: "no difference shown",
         }[self.outcome]
+        return f"{what} (ratio {self.ratio.low:.4f} to {self.ratio.high:.4f}; {self.basis})"
+
+    @property
+    def basis(self) -> str:
+        """What the ratio rests on: what was timed, against which noise, how often, how sure."""
         return (
-            f"{what} ({self.condition}; ratio {self.ratio.low:.4f} to {self.ratio.high:.4f}, against "
-            f"itself {self.noise.low:.4f} to {self.noise.high:.4f}, {len(self.pairs)} blocks; chance of a "
-            f"false alarm below {100.0 * self.rules.false_alarm:g} %)"
+            f"{self.condition}, against itself {self.noise.low:.4f} to {self.noise.high:.4f}, "
+            f"{len(self.pairs)} blocks, chance of a false alarm below {100.0 * self.rules.false_alarm:g} %"
         )

@@ -16,6 +16,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,16 +57,15 @@ class Track:
 
     @contextlib.contextmanager
     def lanes(self, sides: Sequence[tuple[str, str | None]]) -> Iterator[list[Lane]]:
-        """A lane for each side, opened; one that cannot be imported is out."""
+        """A lane for each side, all started side by side; one that cannot be imported is out."""
         with contextlib.ExitStack() as stack:
             lanes = []
             for label, source in sides:
                 text = self.payload["problem"] if source is None else source
                 cell = stack.enter_context(started(self.device.type, text))
                 lanes.append(Lane(label, source, self._case(cell, text)))
-            for lane in lanes:
-                with dropping(lane):
-                    lane.open()
+            with ThreadPoolExecutor(max(len(lanes), 1)) as pool:
+                list(pool.map(_open, lanes))
             yield lanes
 
     def inputs(self) -> tuple[list[Any], int]:
@@ -90,6 +90,11 @@ class Track:
             device=self.device,
             announce=lambda _: None,
         )
+
+
+def _open(lane: Lane) -> None:
+    with dropping(lane):
+        lane.open()
 
 
 @contextlib.contextmanager

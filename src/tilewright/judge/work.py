@@ -84,8 +84,10 @@ def compare_speed(payload: dict[str, Any]) -> Any:
 
     try:
         return compare(payload, structure(payload["rules"], Rules))
-    except (CandidateFailure, Undecidable) as reason:
-        raise NotTimed(str(reason), mend="see what `tilewright check` says of it") from reason
+    except CandidateFailure as failure:
+        raise NotTimed(failure.reason, mend="see what `tilewright check` says of it") from failure
+    except Undecidable as reason:
+        raise NotTimed(str(reason), mend="only what can be checked is timed") from reason
 
 
 def _note(phase: Path, now: str) -> None:

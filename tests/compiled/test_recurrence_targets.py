@@ -45,8 +45,8 @@ def layer(kind: str, hidden: int, batch: int = 8) -> Problem:
     return Problem.from_source(LAYER.format(kind=kind, hidden=hidden, batch=batch))
 
 
-def built(problem: Problem, gpu_name: str) -> None:
-    """Fail unless the first file proposed runs on the card without spills inside a loop."""
+def built(problem: Problem, gpu_name: str) -> str:
+    """Its plan; fails unless the first file proposed runs on the card without spills inside a loop."""
     gpu = find(gpu_name)
     stage = next(stage for stage in stages("network") if stage.name == "algorithm")
     proposals = RecurrenceCompiler().propose(Situation(problem, None, None, gpu, stage, {}, "tf32"))
@@ -60,6 +60,7 @@ def built(problem: Problem, gpu_name: str) -> None:
     for kernel in kernels:
         assert kernel.spills.in_loop == 0
     assert found.estimate is not None and found.estimate.breakdown
+    return proposals.candidates[0].settings["plan"]
 
 
 def test_the_reference_case() -> None:
@@ -79,4 +80,8 @@ def test_six_layers_of_lstm() -> None:
     ],
 )
 def test_one_layer(gpu: str, kind: str, hidden: int) -> None:
-    built(layer(kind, hidden), gpu)
+    assert "weights spread" in built(layer(kind, hidden), gpu)
+
+
+def test_weights_that_fit_no_registers_are_streamed() -> None:
+    assert "weights streamed" in built(layer("LSTM", 2048), "RTX 4090")

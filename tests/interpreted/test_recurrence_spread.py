@@ -23,6 +23,9 @@ CASES = [
     ("lstm", 2, 1, 3, 1, 17, "float32", 8, 1),
     ("lstm", 2, 1, 3, 5, 48, "tf32", 8, 2),
     ("gru", 1, 1, 3, 3, 130, "tf32", 32, 4),
+    ("lstm", 2, 1, 3, 5, 72, "tf32", 16, 1, "streamed"),
+    ("gru", 1, 2, 3, 19, 40, "float32", 8, 1, "streamed"),
+    ("elman", 1, 1, 3, 3, 128, "bfloat16", 32, 1, "streamed"),
 ]
 # operands rounded to 11, 8 or 24 bits of mantissa; sums of K ≤ 130 terms, over at most 4 steps and 3 layers
 BUDGET = {"float32": 1e-5, "tf32": 4 * 2**-11, "float16": 4 * 2**-11, "bfloat16": 4 * 2**-8}

@@ -46,8 +46,9 @@ EPILOG = (
 @click.option(
     "--plan",
     metavar="NAME",
-    help="How time loops are run, and no other way: stationary (weights in the registers of one program) "
-    "or spread (over programs that wait for one another); default: what fits and is expected to be fastest.",
+    help="How time loops are run, and no other way: stationary (weights in the registers of one program), "
+    "spread (over the registers of programs that wait for one another) or streamed (spread, and read from L2 "
+    "every step); default: what fits and is expected to be fastest.",
 )
 @map_option
 @click.option("--budget", default="5m", show_default=True, help="Start no new candidate after this long.")

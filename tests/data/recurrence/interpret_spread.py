@@ -19,7 +19,7 @@ from tilewright.gpu.catalogue import find
 from tilewright.judge import assembly, cooperative
 from tilewright.judge.interpreter import repair
 from tilewright.proposers.recurrence import assembly as forms
-from tilewright.proposers.recurrence import ops, spread_plan
+from tilewright.proposers.recurrence import ops, spread_plan, spread_streamed
 from tilewright.proposers.recurrence.emit_spread import emit
 from tilewright.proposers.recurrence.spread_members import network
 
@@ -36,13 +36,14 @@ def error(
     precision: str,
     units: int,
     split: int,
+    *,
+    streamed: bool = False,
 ):
     group, types, values = cells.group(kind, layers, steps, batch, hidden, directions=directions)
     gpu = find("h100")
+    layouts = spread_streamed.streamed_layouts if streamed else spread_plan.layouts
     sizes = network(group, types, precision, None).operand_bytes
-    layout = next(
-        item for item in spread_plan.layouts(group, gpu, sizes) if (item.units, item.split) == (units, split)
-    )
+    layout = next(item for item in layouts(group, gpu, sizes) if (item.units, item.split) == (units, split))
     made = emit(group, types, gpu, precision, "spread", layout=layout)
     texts = ops.HELPERS | forms.HELPERS
     text = IMPORTS + "\n".join([*(texts[name] for name in made.helpers), made.kernels, made.wrapper])
@@ -67,4 +68,7 @@ if __name__ == "__main__":
     repair()
     cooperative.install()
     assembly.enable()
-    sys.stdout.write(json.dumps([error(*case) for case in json.loads(sys.argv[1])]) + "\n")
+    sys.stdout.write(
+        json.dumps([error(*case[:9], streamed=case[9:] == ["streamed"]) for case in json.loads(sys.argv[1])])
+        + "\n"
+    )

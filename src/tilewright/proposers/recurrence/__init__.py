@@ -4,4 +4,4 @@ trace → re-roll → partition → plan → emit. Each pass takes and returns v
 them between passes, and `oracle` executes them in plain PyTorch.
 """
 
-PLANS = ("stationary", "spread")  # ways to run a loop, the one with the shorter step first
+PLANS = ("stationary", "spread", "streamed")  # ways to run a loop, the one with the shorter step first

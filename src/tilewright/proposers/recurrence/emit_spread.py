@@ -1,4 +1,4 @@
-"""Plan (b): a group's weights spread over several CTAs, in one launch that lasts for all steps.
+"""Plans (b) and (c): a group's weights spread over several CTAs, in one launch that lasts for all steps.
 
 Each CTA owns a few hidden units, all their gates, and the rows of the weights that belong to them, which it
 keeps in registers. What it computes for its units goes to global memory, at an address of its own for every
@@ -15,7 +15,7 @@ changes made beside it; it waits for a measurement that tells them apart.
 from __future__ import annotations
 
 from tilewright.gpu.model import Gpu
-from tilewright.proposers.recurrence import spread_plan
+from tilewright.proposers.recurrence import spread_plan, spread_streamed
 from tilewright.proposers.recurrence.emitted import Emitted
 from tilewright.proposers.recurrence.ir import Group, Tensor
 from tilewright.proposers.recurrence.spread_kernel import kernels
@@ -31,6 +31,8 @@ def emit(
     name: str,
     wanted: frozenset[str] | None = None,
     layout: spread_plan.Layout | None = None,
+    *,
+    streamed: bool = False,
 ) -> Emitted:
     """Kernels and wrapper for a group.
 
@@ -40,11 +42,13 @@ def emit(
         name: of the wrapper; kernels are called after it.
         wanted: results that are read outside the group; all where not given.
         layout: instead of the one chosen for the GPU.
+        streamed: weights are read from L2 every step instead of staying in registers.
 
     Raises:
         Declined: a CTA would need columns that another one holds, or the group does not fit the GPU.
     """
     members = network(group, types, precision, wanted)
-    chosen = layout or spread_plan.choose(group, gpu, members.operand_bytes)
+    choose = spread_streamed.choose if streamed else spread_plan.choose
+    chosen = layout or choose(group, gpu, members.operand_bytes)
     text, helpers = kernels(members, chosen, name)
     return wrapper(members, chosen, name, text, helpers)

@@ -28,7 +28,7 @@ class Plan:
     Args:
         network: the network as the plan needs it: with products between layers moved into the loops or not.
         groups: every loop is in one of them.
-        kinds: of each group, "stationary" or "spread".
+        kinds: of each group, one of PLANS.
         expected_us: of the loops, microseconds, as `step_time` estimates their steps.
     """
 
@@ -65,12 +65,13 @@ def plans(
     """
     if not network.recurrences:
         raise Declined("forward has no loop that carries a state from step to step")
-    kinds = (forced,) if forced else PLANS
+    kinds = (forced,) if forced else PLANS[:-1]
+    last = () if forced else PLANS[-1:]  # weights read anew every step: where nothing else fits
     found: dict[tuple[tuple[str, ...], ...], Plan] = {}
     declined: dict[str, list[str]] = {}
     for arranged, groups in _arrangements(network):
         for first in kinds:
-            order = (first, *(kind for kind in kinds if kind != first))
+            order = (first, *(kind for kind in kinds if kind != first), *last)
             chosen = [_emit(arranged, group, i, len(groups), order, gpu, precision, dialect, declined)
                       for i, group in enumerate(groups)]  # fmt: skip
             taken = [entry for entry in chosen if entry is not None]
@@ -141,9 +142,11 @@ def _emit(
     name = "recurrence" if count == 1 else f"recurrence_{index}"
     for kind in kinds:
         try:
-            if kind == "spread":
+            if kind in ("spread", "streamed"):
                 wanted = read_outside(network, group)
-                return kind, emit_spread.emit(group, network.types, gpu, precision, name, wanted)
+                streamed = kind == "streamed"
+                made = emit_spread.emit(group, network.types, gpu, precision, name, wanted, streamed=streamed)
+                return kind, made
             return kind, STATIONARY[dialect](group, network.types, gpu, precision, name)
         except Declined as reason:
             names = declined.setdefault(f"weights {kind}: {reason}", [])

@@ -16,7 +16,7 @@ from tilewright.proposers.recurrence.ops import OPS
 
 RESERVED = frozenset({
     "tl", "triton", "cta", "member", "first_row", "steps", "batch", "step", "time", "next_time",
-    "row", "unit", "live", "mine", "own", "below", "published", "sigmoid", "tanh", "and", "or",
+    "row", "unit", "live", "first", "mine", "own", "below", "published", "sigmoid", "tanh", "and", "or",
     "not", "in", "is", "if", "else", "for", "while", "def", "class", "return", "lambda", "pass",
     "None", "True", "False", "range", "from", "float",
 })  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from textwrap import indent
 
+from tilewright.proposers.recurrence import spread_streamed
 from tilewright.proposers.recurrence.ir import Name, Operand, Product, Stream
 from tilewright.proposers.recurrence.spread_body import Shown, Step, padded_gates, variable
 from tilewright.proposers.recurrence.spread_helpers import (
@@ -15,7 +16,7 @@ from tilewright.proposers.recurrence.spread_helpers import (
     gates_helper,
 )
 from tilewright.proposers.recurrence.spread_members import Member, Members, Run, form
-from tilewright.proposers.recurrence.spread_plan import Layout, chunks
+from tilewright.proposers.recurrence.spread_plan import BYTES, Layout, chunks
 
 
 def kernels(members: Members, layout: Layout, name: str) -> tuple[str, tuple[str, ...]]:
@@ -47,6 +48,8 @@ def kernels(members: Members, layout: Layout, name: str) -> tuple[str, tuple[str
         f"    cta = tl.program_id(0)\n    {rows}\n    cells = steps * batch\n{''.join(calls)}"
     )
     parts = [gates_helper(name, count) for count in sorted(splits) if count > 1]
+    if layout.piece:
+        parts.append(spread_streamed.arrived_helper(name, layout, BYTES[members.operand]))
     parts += [
         arrived_helper(name, members.operand, count, 3 if layout.split > 1 else 2) for count in sorted(loads)
     ]
@@ -374,6 +377,8 @@ class Function:
         inner = self._inner(product)
         across = "[None, None, :]" if self.split > 1 else "[None, :]"
         lines = [f"{name}_from = {name}_weight + cta * {inner * columns} + tl.arange(0, {columns}){across}"]
+        if self.layout.piece:
+            return lines
         for part, (first, count) in enumerate(self._chunks(product)):
             rows = self._along(first, count, "[None, :, None]" if self.split > 1 else "[:, None]")
             mask = f", mask={rows} < {inner}, other=0" if first + count > inner else ""
@@ -398,6 +403,8 @@ class Function:
         if product.left not in self.following:
             return self._product(product, self._arrive(product, time))
         name = variable(product.left)
+        if self.layout.piece:
+            return self._streamed(product, f"{name}_start + row * {self.hidden}", self.hidden)
         lines: list[str] = []
         live, row = self._each("live"), self._each("row")
         for part, (first, count) in enumerate(self._chunks(product)):
@@ -417,6 +424,13 @@ class Function:
         name = variable(product.left)
         region = f"own_{self.member.own[product.left]}" if own else f"{name}_below"
         inner = self._inner(product)
+        if self.layout.piece:
+            lines = [
+                f"{name}_at = {region} + (({time}) * batch + row) * {inner}",
+                f"{self.name}_all_arrived({name}_at, live, {inner})",
+            ]
+            at = f"{name}_at.to(tl.pointer_type({TRITON[self.members.operand]}))"
+            return [*lines, *self._streamed(product, at, inner)]
         lines = [f"{name}_at = {region} + (({time}) * batch + {self._each('row')}) * {inner}"]
         parts = enumerate(self._chunks(product))
         for (_, beyond), group in groupby(parts, key=lambda part: (part[1][1], sum(part[1]) > inner)):
@@ -432,12 +446,31 @@ class Function:
         """Columns of the left operand that one load brings."""
         return self._along(first, count, "[None, None, :]" if self.split > 1 else "[None, :]")
 
+    def _streamed(self, product: Product, source: str, inner: int) -> list[str]:
+        self._bind_held(product.name, max(1, self.step.gates_of(product.width, "a product")), True)
+        return spread_streamed.product_lines(
+            variable(product.name),
+            variable(product.left),
+            source,
+            inner,
+            tile_columns(self.layout, self.member, product),
+            self.members.operand,
+            self.layout,
+            self._dot_option,
+        )
+
+    @property
+    def _dot_option(self) -> str:
+        precision = self.members.input_precision
+        return f', input_precision="{precision}"' if precision else ""
+
     def _product(self, product: Product, lines: list[str]) -> list[str]:
+        if self.layout.piece:
+            return lines
         count = self.step.gates_of(product.width, "a product")
         name = variable(product.name)
         left = variable(product.left)
-        precision = self.members.input_precision
-        option = f', input_precision="{precision}"' if precision else ""
+        option = self._dot_option
         total = f"{name}_parts" if self.split > 1 else name
         for part in range(len(self._chunks(product))):
             onto = f", {total}" if part else ""

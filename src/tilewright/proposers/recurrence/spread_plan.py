@@ -38,6 +38,8 @@ class Layout:
         step_us: what a step is expected to take.
         split: warps that share the columns of a state among them, each with its part of the weights; their
             sums are added at the end. 1: every warp reads all columns.
+        piece: columns of a state in one piece, where weights are read from L2 every step; 0: they stay in
+            registers. stages: pieces on their way at a time.
     """
 
     units: int
@@ -50,6 +52,8 @@ class Layout:
     shared_bytes: int
     step_us: float
     split: int = 1
+    piece: int = 0
+    stages: int = 1
 
     @property
     def crowded(self) -> bool:
@@ -57,7 +61,7 @@ class Layout:
 
         That of CUDA 12 stops at 128; where it holds the values easily, its own choice is as fast or faster.
         """
-        return self.split > 1 or self.registers + self.operands > MEASURED_REGISTERS
+        return self.split > 1 or self.piece > 0 or self.registers + self.operands > MEASURED_REGISTERS
 
     @property
     def total(self) -> int:

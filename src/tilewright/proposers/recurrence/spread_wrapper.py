@@ -151,6 +151,11 @@ def _notes(members: Members, layout: Layout) -> tuple[str, ...]:
         f"spread: {len(members.all)} loops over {layout.total} CTAs ({each} a loop and batch tile), each"
         f" {layout.units} hidden units, {layout.warps} warps"
         + (" that share the columns of the state among them" if layout.split > 1 else ""),
-        f"weights in {layout.registers} registers of each thread, as {members.operand};"
-        f" about {layout.shared_bytes // 1024} KiB of shared memory",
+        (
+            f"weights read from L2 every step, {layout.stages} pieces of {layout.piece} columns on their way"
+            if layout.piece
+            else f"weights in {layout.registers} registers of each thread"
+        )
+        + f", as {members.operand}; about {layout.shared_bytes // 1024} KiB of shared memory",
+        f"a step: about {layout.step_us:.1f} us (estimated)",
     )

@@ -28,6 +28,7 @@ from tilewright.gpu.model import Gpu
 TIMED_CLOCK_MHZ = 1980.0  # of the H200
 STATIONARY = {"triton": (0.28, 0.00167), "gluon": (0.24, 0.0016)}  # µs a step, and a matrix instruction
 WAITING, OF_A_WARP, OF_A_CTA, A_MEGABYTE = 1.57, 0.0187, 0.0032, 0.258
+L2_BYTES_PER_CYCLE = 32  # that one multiprocessor draws while all do (H200)
 MATRIX_INNER_BYTES = 32  # of a left operand's row, in one matrix instruction
 
 
@@ -53,6 +54,29 @@ def spread_us(instructions: float, warps: int, ctas: int, exchanged_bytes: int, 
     exchanged = ctas * exchanged_bytes / 1e6
     own = (OF_A_WARP + OF_A_CTA * warps) * instructions
     return (WAITING + own + A_MEGABYTE * exchanged) * _slower(gpu)
+
+
+def streamed_us(
+    instructions: float,
+    warps: int,
+    ctas: int,
+    exchanged_bytes: int,
+    each_bytes: int,
+    all_bytes: int,
+    gpu: Gpu,
+) -> float:
+    """A step of CTAs that wait for one another and read their weights anew. Its sum has not been timed.
+
+    Args:
+        exchanged_bytes: as in `spread_us`; they are read twice, to see them arrive and to use them.
+        each_bytes, all_bytes: of weights, for one CTA and for all; what the L2 cache does not hold comes from
+            memory.
+    """
+    from_l2 = each_bytes / (L2_BYTES_PER_CYCLE * gpu.clock_mhz)
+    from_memory = all_bytes / (gpu.memory_bandwidth_gbs * 1e3) if all_bytes > gpu.l2_bytes else 0.0
+    waiting = spread_us(0, warps, ctas, 2 * exchanged_bytes, gpu)
+    computing = (OF_A_WARP + OF_A_CTA * warps) * instructions * _slower(gpu)
+    return waiting + max(from_l2, from_memory, computing)
 
 
 def _slower(gpu: Gpu) -> float:

@@ -66,6 +66,7 @@ CHEATS = {
     "correctness_linear_tanh": Caught("squash", (WRONG,), "should be"),
     "correctness_nan_to_num": Caught("tiny", (WRONG,), "should be"),
     "correctness_no_maximum": Caught("softmax", (WRONG,), "larger|1024 times|infinite"),
+    "correctness_packed_once": Caught("linear", (WRONG,), "parameters were given other values in place"),
     "correctness_partial_writes": Caught("scale", (WRONG,), "nan|should be"),
     "correctness_passthrough": Caught("nudge", (WRONG,), "should be"),
     "correctness_positive_only": Caught("rectify", (WRONG,), "with the signs drawn at random"),

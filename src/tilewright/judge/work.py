@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tilewright.errors import NotTimed, SetupError
+from tilewright.errors import NotTimed, SetupError, TilewrightError
 from tilewright.judge.speed_model import Rules
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.serial import structure
@@ -39,10 +40,21 @@ def check(payload: dict[str, Any]) -> Any:
         )
     with started(device, payload["source"], sanitizer.command(tool) if tool else ()) as cell:
         session = Session(payload, cell, torch.device(device), lambda now: _note(phase, now))
-        verdict = session.verdict()
+        try:
+            verdict = session.verdict()
+        except TilewrightError:
+            raise
+        except Exception as error:  # noqa: BLE001  ours, not the candidate's: a bug blames nobody else
+            verdict = Verdict(Outcome.NOT_CHECKED, reason=f"the judge itself failed: {_told(error)}")
         if tool and verdict.outcome is not Outcome.CRASH:
             verdict = _sanitized(verdict, tool, sanitizer.errors(cell.said()))
     return replace(verdict, seconds=time.perf_counter() - began)
+
+
+def _told(error: Exception) -> str:
+    """An exception with the deepest place in our code."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno}); please report it"
 
 
 def _sanitized(verdict: Verdict, tool: str, errors: list[str]) -> Verdict:

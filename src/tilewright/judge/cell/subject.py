@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import dataclasses
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from tilewright.judge import assembly, cooperative, memory
 from tilewright.judge.cell.protocol import Received, opened
 from tilewright.judge.compare import flatten
 from tilewright.judge.failures import CandidateFailure, candidate_code
+from tilewright.judge.findings import Finding
 from tilewright.judge.interpreter import ConfigChoice, Tally, repair
 from tilewright.judge.observer import Observer
 from tilewright.judge.poison import Poisoned, poison_cache, poison_free_memory
@@ -54,7 +56,7 @@ class Subject:
         self.outputs: Any = None
         self.calls = 0
         self.choice = ConfigChoice()
-        self.observer: Observer | None = None
+        self.findings: Callable[[], Sequence[Finding]] = tuple
         self.scratch: torch.Tensor | None = None
         self.padding: list[torch.Tensor] = []
 
@@ -62,8 +64,9 @@ class Subject:
         """Import the file and find the class of that name in it; from here on the candidate is watched."""
         self.source, self.path = source, path
         seed_everything(0)  # torch finishes some of its functions when they are first used
-        self.observer = Observer(path)
-        self.observer.start()
+        observer = Observer(path)
+        observer.start()
+        self.findings = observer.findings  # bound now, whatever becomes of the class
         with self._candidate():
             self.model_new = import_candidate(source, path, name)
         return {}
@@ -172,7 +175,7 @@ class Subject:
 
     def observed(self) -> dict[str, Any]:
         """What the candidate was seen to do so far: the fields of each Finding."""
-        found = self.observer.findings() if self.observer else ()
+        found = self.findings()
         return {"findings": [{"kind": finding.kind.value, "what": finding.what} for finding in found]}
 
     def outputs_again(self) -> dict[str, Any]:

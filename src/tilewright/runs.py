@@ -8,6 +8,7 @@
     DIR/candidates/ID.py   the source of every candidate tried
     DIR/log.jsonl          one line per candidate: inspection, verdict with its seeds, outcome, in order
     DIR/timings.jsonl      one line per timing, with every raw sample; only where there is a GPU
+    DIR/decisions.jsonl    one line per speed verdict, with every raw block; only where there is a GPU
     DIR/best.py            the result
     DIR/summary.json       the result in figures
     DIR/manifest.json      size and SHA-256 of every file above; its presence says that the run finished
@@ -35,16 +36,17 @@ from tilewright.candidate import Candidate
 from tilewright.errors import RunFolderError, Where
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection
+from tilewright.judge.speed_model import SpeedVerdict
 from tilewright.judge.timing_model import Timing
 from tilewright.judge.verdict import Verdict
 from tilewright.machine import Machine
 from tilewright.serial import from_json, to_json
 
-FORMAT = 2
-LOG, TIMINGS, MACHINES = "log.jsonl", "timings.jsonl", "machines.jsonl"
+FORMAT = 3
+LOG, TIMINGS, DECISIONS, MACHINES = "log.jsonl", "timings.jsonl", "decisions.jsonl", "machines.jsonl"
 OWN_FILES = (  # in the order in which --force removes them: what says that a run finished goes first
-    manifest.NAME, "summary.json", "best.py", TIMINGS, LOG, MACHINES, "request.txt", "current.py",
-    "problem.py", "run.json",
+    manifest.NAME, "summary.json", "best.py", DECISIONS, TIMINGS, LOG, MACHINES, "request.txt",
+    "current.py", "problem.py", "run.json",
 )  # fmt: skip
 UNFINISHED = ".part"  # ends the name of a file that is being written
 
@@ -92,17 +94,24 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """One line of timings.jsonl: sides timed against one another.
+class Decided:
+    """One line of decisions.jsonl: whether one candidate is faster than another.
 
     Args:
-        purpose: "heat" for all of a race, "final" for its fastest once more, "gain" for the result
-            against what it is set against.
-        timing: every raw sample; a side's label is the candidate's id, or "reference".
+        purpose: "final" for one of a race's fastest against the best so far, "gain" for the result against
+            what it is set against.
+        before, after: ids of candidates, or "reference".
+        device: the GPU it was decided on.
+        speed: the answer with every raw block; None where a side could not be timed.
+        problem: why it could not; empty when it could.
     """
 
     purpose: str
-    timing: Timing
+    before: str
+    after: str
+    device: str
+    speed: SpeedVerdict | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,15 +161,15 @@ class RunFolder:
         self._append(LOG, tried)
         self.tried[candidate.id] = tried
 
-    def record_timing(self, timed: Timed) -> None:
-        """Append a timing, with every raw sample. Durable when it returns."""
-        self._append(TIMINGS, timed)
+    def record_times(self, times: Timing | Decided) -> None:
+        """Append a timing or a speed verdict, with all that was sampled. Durable when it returns."""
+        self._append(TIMINGS if isinstance(times, Timing) else DECISIONS, times)
 
     def record_machine(self, machine: Machine) -> None:
         """Note what the run goes on from here on. Durable when it returns."""
         self._append(MACHINES, machine)
 
-    def _append(self, name: str, value: Tried | Timed | Machine) -> None:
+    def _append(self, name: str, value: Tried | Timing | Decided | Machine) -> None:
         with self._appending, (self.path / name).open("a", encoding="utf-8") as file:
             file.write(to_json(value, indent=None) + "\n")
             file.flush()
@@ -241,7 +250,7 @@ def _prepare(path: Path, asked: Asked, force: bool) -> RunFolder:
 
 def _take_up(folder: RunFolder) -> None:
     """Keep what an interrupted run had put on record in full, and nothing that it left half done."""
-    for name, kind in ((LOG, Tried), (TIMINGS, Timed), (MACHINES, Machine)):
+    for name, kind in ((LOG, Tried), (TIMINGS, Timing), (DECISIONS, Decided), (MACHINES, Machine)):
         if (folder.path / name).exists():
             complete = read_lines(folder.path / name, kind)[0]
             folder.write(name, "".join(to_json(line, indent=None) + "\n" for line in complete))

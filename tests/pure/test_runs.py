@@ -14,7 +14,7 @@ from tilewright.errors import RunFolderError
 from tilewright.gpu.catalogue import find
 from tilewright.judge.timing_model import Samples, Side, Timing
 from tilewright.judge.verdict import Outcome, OutputError, Verdict
-from tilewright.runs import Asked, Timed, Tried, open_run, read_lines, read_log
+from tilewright.runs import Asked, Decided, Tried, open_run, read_lines, read_log
 
 ASKED = Asked(
     "p", "c", None, find("h100"), "fusion", ("block_tiling",), {"k": {"m": 1.5}}, "tf32", {}, "0.1.0"
@@ -22,7 +22,8 @@ ASKED = Asked(
 VERDICT = Verdict(Outcome.CORRECT, errors=(OutputError(0, 1e-7, 1e-6, 2e-7, float("inf")),), trials=3)
 
 SAMPLES = Samples((3.0, 2.5), (1.5, 1.25))
-TIMED = Timed("heat", Timing("H100", "580", "2.11", "3.6", (Side("a", SAMPLES, SAMPLES),)))
+TIMING = Timing("H100", "580", "2.11", "3.6", (Side("a", SAMPLES, SAMPLES),))
+DECIDED = Decided("final", "a", "b", "H100", problem="b hides time")
 
 
 def tried(source: str) -> tuple[Candidate, Tried]:
@@ -56,15 +57,25 @@ def test_a_run_killed_before_its_manifest_was_written_is_not_finished(tmp_path: 
 def test_what_a_kill_left_half_written_is_no_part_of_the_evidence(tmp_path: Path) -> None:
     with open_run(tmp_path, ASKED) as run:
         run.record(*tried("a = 1"))
-        run.record_timing(TIMED)
+        run.record_times(TIMING)
+        run.record_times(DECIDED)
     (tmp_path / "best.py.part").write_text("half")
     (tmp_path / "candidates" / "0123456789ab.py").write_text("of a candidate that the log never got")
     with (tmp_path / "timings.jsonl").open("a") as timings:
-        timings.write('{"purpose": "heat"')
+        timings.write('{"device": "H100"')
+    with (tmp_path / "decisions.jsonl").open("a") as decisions:
+        decisions.write('{"purpose": "final"')
     with open_run(tmp_path, ASKED) as run:
         run.seal()
-    assert read_lines(tmp_path / "timings.jsonl", Timed) == ([TIMED], [])
-    kept = {"run.json", "log.jsonl", "timings.jsonl", f"candidates/{Candidate('a = 1').id}.py"}
+    assert read_lines(tmp_path / "timings.jsonl", Timing) == ([TIMING], [])
+    assert read_lines(tmp_path / "decisions.jsonl", Decided) == ([DECIDED], [])
+    kept = {
+        "run.json",
+        "log.jsonl",
+        "timings.jsonl",
+        "decisions.jsonl",
+        f"candidates/{Candidate('a = 1').id}.py",
+    }
     assert manifest.read(tmp_path).files.keys() == kept
 
 

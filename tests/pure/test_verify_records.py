@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +18,15 @@ from hypothesis import strategies as st
 from tilewright import manifest
 from tilewright.candidate import Candidate
 from tilewright.cli import main
+from tilewright.errors import NotTimed
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.catalogue import find
+from tilewright.judge.speed import recompute
+from tilewright.judge.speed_model import Block, Rules, SpeedVerdict
 from tilewright.judge.timing_model import Samples, Side, Timing
 from tilewright.judge.verdict import Outcome, OutputError, Verdict
 from tilewright.machine import Machine, this_machine
-from tilewright.runs import Asked, Timed, Tried, digest, open_run
+from tilewright.runs import Asked, Decided, Tried, digest, open_run
 from tilewright.serial import from_json, to_json
 from tilewright.stages import race
 from tilewright.stages.diagnosis import Outlook
@@ -65,12 +70,20 @@ def side(label: str, us: float) -> Side:
     return Side(label, samples, samples)
 
 
-def timed(purpose: str, *sides: Side) -> Timed:
-    return Timed(purpose, Timing(DEVICE, "580.1", "2.11.0", "3.6.0", sides))
+def blocks(count: int, before: float, after: float) -> tuple[Block, ...]:
+    """Blocks that differ a little from one another, as on a calm machine."""
+    drift = [1.0 + 1e-3 * math.sin(9.0 * n) for n in range(count)]
+    return tuple(Block((before * by, before), (after, after)) for by in drift)
 
 
-TIMED = timed("gain", side(GIVEN.id, 20.0), side(BETTER.id, 16.0))
-GAIN = gain_of(TIMED.timing, Evidence.MEASURED)
+def decided(before: str, after: str, times: tuple[float, float], purpose: str = "gain") -> Decided:
+    speed = recompute(blocks(10, *times), blocks(16, times[0], times[0]), Rules(), "device time, cold L2")
+    return Decided(purpose, before, after, DEVICE, speed)
+
+
+HEAT = Timing(DEVICE, "580.1", "2.11.0", "3.6.0", (side(GIVEN.id, 20.0), side(BETTER.id, 16.0)))
+DECIDED = decided(GIVEN.id, BETTER.id, (20.0, 16.0))
+GAIN = gain_of(DECIDED, Evidence.MEASURED)
 SUMMARY = Summary(
     gpu=ASKED.gpu.name,
     device=DEVICE,
@@ -98,8 +111,10 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run.record(GIVEN, Tried.of(GIVEN, "the code as given", None, verdict(1)))
         run.record(BETTER, Tried.of(BETTER, "correct", None, verdict(3)))
         run.record(WORSE, Tried.of(WORSE, "dropped: same machine code as another"))
-        run.record_timing(timed("heat", side(GIVEN.id, 20.0), side(BETTER.id, 16.0)))
-        run.record_timing(TIMED)
+        run.record_times(HEAT)
+        run.record_times(decided(GIVEN.id, BETTER.id, (20.0, 16.0), "final"))
+        run.record_times(Decided("final", GIVEN.id, BETTER.id, DEVICE, problem="it did not end"))
+        run.record_times(DECIDED)
         run.write("best.py", BETTER.source)
         run.write("summary.json", to_json(SUMMARY))
         run.seal()
@@ -140,7 +155,7 @@ def test_an_untouched_folder_agrees_in_every_line(folder: Path) -> None:
     checked = {line.what for line in verification.lines if line.standing is Standing.AGREES}
     assert {"manifest", "files", "log.jsonl", "verdicts", "evidence", "best.py", "summary"} <= checked
     speed = next(line for line in verification.lines if line.what == "speedup from the record")
-    assert speed.recorded == speed.found and speed.found.startswith("1.249")
+    assert speed.recorded == speed.found and speed.found.startswith("1.25")
 
 
 def test_what_is_left_out_is_named_with_the_reason(folder: Path) -> None:
@@ -176,7 +191,7 @@ def test_one_byte_of_one_file_is_enough(
 
 def test_a_run_that_set_out_from_the_reference_agrees_too(tmp_path: Path) -> None:
     first = Candidate(CURRENT, "algorithm", "recurrence compiler", "one persistent kernel")
-    gain = timed("gain", side("reference", 40.0), side(first.id, 16.0))
+    gain = decided("reference", first.id, (40.0, 16.0))
     report = StageReport("algorithm", Outlook("algorithm", True, "loops"), 1, 1, 1, first.id)
     asked = dataclasses.replace(ASKED, current=None, stages=("algorithm",))
     summary = dataclasses.replace(
@@ -184,14 +199,14 @@ def test_a_run_that_set_out_from_the_reference_agrees_too(tmp_path: Path) -> Non
         best=first.id,
         given=None,
         baseline="the reference",
-        gain=gain_of(gain.timing, Evidence.MEASURED),
+        gain=gain_of(gain, Evidence.MEASURED),
         stages=(report,),
     )
     with open_run(tmp_path, asked) as run:
         run.record_machine(this_machine("H100 SXM"))
         run.write("problem.py", PROBLEM)
         run.record(first, Tried.of(first, "correct", None, verdict(3)))
-        run.record_timing(gain)
+        run.record_times(gain)
         run.write("best.py", first.source)
         run.write("summary.json", to_json(summary))
         run.seal()
@@ -232,14 +247,46 @@ def raise_evidence(folder: Path) -> None:
 
 
 def measured_elsewhere(folder: Path) -> None:
-    for path in (folder / "machines.jsonl", folder / "log.jsonl", folder / "timings.jsonl"):
+    for path in folder.glob("*.jsonl"):
         text = path.read_text().replace("H100 SXM", "A100 SXM 80GB").replace(DEVICE, "A100 SXM 80GB")
         path.write_text(text)
 
 
 def faster_samples(folder: Path) -> None:
-    path = folder / "timings.jsonl"
+    path = folder / "decisions.jsonl"
     path.write_text(path.read_text().replace("16.0", "12.0"))
+
+
+def forged_verdict(folder: Path) -> None:
+    """Samples, verdict and summary fit one another; only the verdict is not what its blocks give."""
+    faster = decided(GIVEN.id, BETTER.id, (20.0, 12.0)).speed
+    assert DECIDED.speed is not None and faster is not None
+    forged = dataclasses.replace(DECIDED, speed=dataclasses.replace(DECIDED.speed, ratio=faster.ratio))
+    (folder / "decisions.jsonl").write_text(to_json(forged, indent=None) + "\n")
+    gain = gain_of(forged, Evidence.MEASURED)
+    (folder / "summary.json").write_text(to_json(dataclasses.replace(SUMMARY, gain=gain)))
+
+
+def blocks_taken_out(folder: Path) -> None:
+    """As somebody would who leaves out those that do not fit."""
+    assert DECIDED.speed is not None
+    speed = dataclasses.replace(DECIDED.speed, pairs=DECIDED.speed.pairs[1:])
+    forged = dataclasses.replace(DECIDED, speed=speed)
+    (folder / "decisions.jsonl").write_text(to_json(forged, indent=None) + "\n")
+
+
+def no_difference(folder: Path) -> None:
+    """An honest record of two sides that do not differ, claimed as a speedup."""
+    equal = decided(GIVEN.id, BETTER.id, (20.0, 20.0))
+    (folder / "decisions.jsonl").write_text(to_json(equal, indent=None) + "\n")
+    gain = gain_of(equal, Evidence.MEASURED)
+    assert gain is not None and not gain.shown
+    (folder / "summary.json").write_text(to_json(dataclasses.replace(SUMMARY, gain=gain)))
+
+
+def decided_a_stranger(folder: Path) -> None:
+    path = folder / "decisions.jsonl"
+    path.write_text(path.read_text().replace(BETTER.id, "0123456789ab"))
 
 
 def swap_best(folder: Path) -> None:
@@ -303,15 +350,22 @@ def negative_samples(folder: Path) -> None:
 
 
 def no_raw_samples(folder: Path) -> None:
-    (folder / "timings.jsonl").unlink()
+    (folder / "decisions.jsonl").unlink()
 
 
 def empty_samples(folder: Path) -> None:
-    path = folder / "timings.jsonl"
-    timed = from_json(path.read_text().splitlines()[1], Timed)
-    sides = tuple(dataclasses.replace(side, cold=Samples((), ())) for side in timed.timing.sides)
-    empty = dataclasses.replace(timed, timing=dataclasses.replace(timed.timing, sides=sides))
-    path.write_text(to_json(empty, indent=None) + "\n")
+    sides = tuple(dataclasses.replace(side, cold=Samples((), ())) for side in HEAT.sides)
+    (folder / "timings.jsonl").write_text(to_json(dataclasses.replace(HEAT, sides=sides), indent=None) + "\n")
+
+
+def empty_blocks(folder: Path) -> None:
+    path = folder / "decisions.jsonl"
+    path.write_text(re.sub(r'"(pairs|noise_pairs)": ?\[.*?\}\]', r'"\1": []', path.read_text()))
+
+
+def neither_verdict_nor_reason(folder: Path) -> None:
+    path = folder / "decisions.jsonl"
+    path.write_text(path.read_text().replace("it did not end", ""))
 
 
 @pytest.mark.parametrize(
@@ -319,9 +373,15 @@ def empty_samples(folder: Path) -> None:
     [
         (raise_evidence, "evidence"),
         (measured_elsewhere, "evidence"),
-        (faster_samples, "speedup from the record"),
+        (faster_samples, "decisions.jsonl"),
+        (forged_verdict, "decisions.jsonl"),
+        (blocks_taken_out, "decisions.jsonl"),
+        (empty_blocks, "decisions.jsonl"),
+        (decided_a_stranger, "decisions.jsonl"),
+        (decided_a_stranger, "speedup from the record"),
+        (neither_verdict_nor_reason, "decisions.jsonl"),
+        (no_difference, "summary"),
         (no_raw_samples, "speedup from the record"),
-        (empty_samples, "speedup from the record"),
         (empty_samples, "timings.jsonl"),
         (negative_samples, "timings.jsonl"),
         (timed_a_stranger, "timings.jsonl"),
@@ -358,7 +418,10 @@ GARBAGE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["run.json", "summary.json", "log.jsonl", "timings.jsonl", "machines.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    ["run.json", "summary.json", "log.jsonl", "timings.jsonl", "decisions.jsonl", "machines.jsonl"],
+)
 @pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 def test_damaged_json_is_a_line_and_no_traceback(folder: Path, name: str, garbage: str) -> None:
     (folder / name).write_bytes(garbage.encode("utf-8", "surrogatepass"))
@@ -385,7 +448,7 @@ def test_the_command_says_both_values_and_exits_by_what_it_found(
     better_ratio(folder)
     assert main(["verify", str(folder), "--no-rerun"]) == 1
     out = " ".join(capsys.readouterr().out.split())
-    assert "summary.json: was changed" in out and "recorded 2.0000x" in out and "found 1.249" in out
+    assert "summary.json: was changed" in out and "recorded 2.0000x" in out and "found 1.25" in out
     assert main(["verify", str(folder), "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     contract = next(line for line in said["lines"] if line["what"] == "contract")
@@ -436,28 +499,35 @@ def test_an_estimate_is_computed_again_from_the_log(folder: Path) -> None:
     [
         ("h100", 15.9, Standing.AGREES, ""),
         ("h100", 19.0, Standing.DIFFERS, "apart"),
+        ("h100", 20.0, Standing.DIFFERS, "not shown to be faster"),
+        ("h100", None, Standing.DIFFERS, "could not be timed"),
         ("a100", 15.9, Standing.NOT_CHECKED, "this is A100"),
         (None, 15.9, Standing.NOT_CHECKED, "no GPU"),
     ],
 )
-def test_the_speedup_is_timed_again_on_a_gpu_of_the_same_name(
+def test_the_speedup_is_decided_again_on_a_gpu_of_the_same_name(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     plugged: str | None,
-    us: float,
+    us: float | None,
     standing: Standing,
     why: str,
 ) -> None:
     """What would need a GPU is replaced by what it would answer."""
-    gpu = find(plugged) if plugged else None
-    device = DEVICE if plugged == "h100" else "A100"
-    answer = Timing(device, "580.1", "2.11.0", "3.6.0", (side(GIVEN.id, 20.0), side(BETTER.id, us)))
-    monkeypatch.setattr(api, "plugged_in", lambda: gpu)
-    monkeypatch.setattr(race, "time_sides", lambda *sides, **options: answer)
+
+    def answer(*sides: object, **options: object) -> SpeedVerdict:
+        speed = decided("", "", (20.0, us)).speed if us else None
+        if speed is None:
+            raise NotTimed("hides time")
+        return speed
+
+    gpu = dataclasses.replace(find("h100"), name=DEVICE) if plugged == "h100" else find("a100")
+    monkeypatch.setattr(api, "plugged_in", lambda: gpu if plugged else None)
+    monkeypatch.setattr(race, "compare_speed", answer)
     monkeypatch.setattr(rerun, "check", lambda *code, **options: verdict(5))
     lines = {line.what: line for line in verify(folder).lines}
     found = lines["speedup, timed again"]
-    assert found.standing is standing and why in found.why and found.recorded.startswith("1.249")
+    assert found.standing is standing and why in found.why and found.recorded.startswith("1.25")
     assert lines["same function, fresh seeds"].standing is Standing.AGREES
 
 
@@ -475,7 +545,7 @@ def test_what_the_judge_says_here_decides_unless_this_machine_lacks_something(
     folder: Path, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, plugged: str | None, standing: Standing
 ) -> None:
     monkeypatch.setattr(api, "plugged_in", lambda: find(plugged) if plugged else None)
-    monkeypatch.setattr(race, "time_sides", lambda *sides, **options: TIMED.timing)
+    monkeypatch.setattr(race, "compare_speed", lambda *sides, **options: DECIDED.speed)
     monkeypatch.setattr(rerun, "check", lambda *code, **options: Verdict(outcome, "says so"))
     lines = {line.what: line for line in verify(folder).lines}
     assert lines["same function, recorded seeds"].standing is standing

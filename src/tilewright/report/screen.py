@@ -48,14 +48,17 @@ def headline(summary: Summary) -> str:
     if not summary.improved or summary.gain is None:
         return f"No faster file found for {summary.gpu}; best.py is the code as given."
     gain = summary.gain
+    if not gain.shown:
+        against = f"not shown to be faster than {summary.baseline}"
+        return f"A correct file for {summary.gpu}, {against}: {_times(gain)}"
     how = gain.ratio.evidence.value
     on = f" {gain.ratio.gpu}" if gain.ratio.evidence is Evidence.MEASURED_ON else ""
     return f"{gain.ratio.value:.2f}x ({how}{on}) for {summary.gpu}: {_times(gain)}"
 
 
 def _times(gain: Gain) -> str:
-    interval = f", {gain.low:.2f} to {gain.high:.2f}" if gain.low != gain.high else ""
-    return f"{gain.before.value:.0f} -> {gain.after.value:.0f} us a forward ({gain.basis}{interval})"
+    interval = f"ratio {gain.low:.3f} to {gain.high:.3f}; " if gain.low != gain.high else ""
+    return f"{gain.before.value:.0f} -> {gain.after.value:.0f} us a forward ({interval}{gain.basis})"
 
 
 def _facts(summary: Summary) -> Table:

@@ -101,7 +101,7 @@ class Session:
 
     @property
     def track(self) -> Track:
-        task, record = self.task, self.folder.record_timing
+        task, record = self.task, self.folder.record_times
         return Track(task.problem, task.gpu, task.plugged, task.mapping, task.precision, record)
 
 
@@ -242,25 +242,32 @@ def _run_stage(
         task.plan,
     )
     notes: list[str] = [] if prospects.helps else [f"run because it was asked for, although {prospects.why}"]
-    finalists: list[Contender] = []
+    groups: list[Sequence[Contender]] = []  # that are ahead, each in the order of its own race
     tried = runnable = judged_correct = 0
     for proposer in proposers:
         proposals = proposer.propose(situation)
         notes.extend(proposals.notes)
         fit = _prune(session, stage, proposals.candidates)
         correct = _judge_all(session, stage, _promising(session, best, fit))
-        winners = race(session.track, best, correct, session.say)
+        ranking = race(session.track, best, correct, session.say)
+        notes.extend(ranking.notes)
         tried, runnable, judged_correct = (
             tried + len(proposals.candidates),
             runnable + len(fit),
             judged_correct + len(correct),
         )
-        if winners:
-            finished = proposer.finish(situation, [c.candidate for c in winners if c.candidate])
-            notes.extend(finished.notes)
-            finalists.extend(_judge_all(session, stage, _prune(session, stage, finished.candidates)))
-        finalists.extend(winners)
-    ranked = race(session.track, best, finalists, session.say)
+        if not ranking.ahead:
+            continue
+        groups.append(ranking.ahead)
+        finished = proposer.finish(situation, [c.candidate for c in ranking.ahead if c.candidate])
+        notes.extend(finished.notes)
+        correct = _judge_all(session, stage, _prune(session, stage, finished.candidates))
+        groups.extend([correct] if correct else [])
+    ranked = groups[0] if groups else ()
+    if len(groups) > 1:
+        ranking = race(session.track, best, [c for group in groups for c in group], session.say)
+        notes.extend(ranking.notes)
+        ranked = ranking.ahead
     report = StageReport(
         stage.name,
         prospects,
@@ -268,7 +275,7 @@ def _run_stage(
         runnable,
         judged_correct,
         ranked[0].id if ranked else None,
-        tuple(notes),
+        tuple(dict.fromkeys(notes)),
     )
     if not ranked:
         return best, verdict, report

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tilewright.candidate import Candidate
+from tilewright.errors import WorkerError
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection
-from tilewright.judge.api import time_sides
-from tilewright.judge.statistics import median, ratio_of_medians
-from tilewright.judge.timing_model import Side, Timing
+from tilewright.judge.api import compare_speed, time_sides
+from tilewright.judge.speed_model import Rules, SpeedOutcome
+from tilewright.judge.statistics import median
+from tilewright.judge.timing_model import Timing
 from tilewright.problem import Problem
-from tilewright.runs import Timed
+from tilewright.runs import Decided
 from tilewright.stages.summary import Gain
 
 ESTIMATE_MARGIN = 0.98  # an estimate must be 2 % better before it replaces what is there
+MACHINE_NOISE = 0.02  # two instances of one file on one GPU were seen to differ by as much
 FINALISTS = 3
+FALSE_ALARM = 0.01  # of all of a race's decisions together, and of the gain
+LOOKS = (12, 24, 48)  # at a ninth of FALSE_ALARM, what each may spend, 10 blocks cannot show anything
 REFERENCE = "reference"  # what stands for a candidate's id where the reference itself is timed
 
 
@@ -51,7 +56,7 @@ class Track:
     Args:
         gpu: the target; plugged: the GPU in this machine, None to go by the estimate.
         precision: what matrix products may be computed in.
-        record: told every timing, with its raw samples.
+        record: told every timing and every speed verdict, with all that was sampled.
     """
 
     problem: Problem
@@ -59,7 +64,7 @@ class Track:
     plugged: Gpu | None
     mapping: Mapping[str, str]
     precision: str | None = None
-    record: Callable[[Timed], None] = lambda timed: None
+    record: Callable[[Timing | Decided], None] = lambda times: None
 
     @property
     def evidence(self) -> Evidence:
@@ -68,38 +73,56 @@ class Track:
         return Evidence.MEASURED if self.plugged.name == self.gpu.name else Evidence.MEASURED_ON
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """How a race ended.
+
+    Args:
+        ahead: contenders that beat the best so far, fastest first.
+        notes: who could not be timed, and why.
+    """
+
+    ahead: tuple[Contender, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def race(
     track: Track, best: Contender, contenders: Sequence[Contender], say: Callable[[str], None]
-) -> list[Contender]:
+) -> Ranking:
     """Contenders that beat `best`, fastest first.
 
-    On a GPU all are timed interleaved in one process, and the first few once more in another: only
-    those whose second ratio's confidence interval lies above 1 are returned, so that being the
-    luckiest of many is not enough. Without a GPU the estimate decides, by a margin of 2 %; against the
-    reference, which has none, every contender is ahead.
+    On a GPU all are timed interleaved once, and the first few are then decided one by one, on blocks that
+    took no part in choosing them, so that being the luckiest of many is not enough. The chance that any of
+    them is wrongly called faster is at most FALSE_ALARM. A `best` that cannot be timed, because it raises or
+    answers wrongly, is ahead of nobody: the order of the heat stands. Without a GPU the estimate decides, by
+    a margin of 2 %; against the reference, which has none, every contender is ahead.
     """
     rivals = list({c.id: c for c in contenders if c.id != best.id}.values())
     if not rivals:
-        return []
+        return Ranking()
     if track.plugged is None:
         better = [c for c in rivals if promising(c, best)]
-        return sorted(better, key=lambda contender: contender.estimated_us)
+        return Ranking(tuple(sorted(better, key=lambda contender: contender.estimated_us)))
     say(f"timing {len(rivals)} candidates against the best so far")
-    heat = _times(_time(track, [best, *rivals], "heat"))
-    finalists = sorted((c for c in rivals if c.id in heat), key=lambda c: heat[c.id])[:FINALISTS]
-    if not finalists:
-        return []
-    say(f"timing the {len(finalists)} fastest again, on fresh data")
-    sides = {side.label: side for side in _time(track, [best, *finalists], "final").sides}
-    before = sides[best.id]
-    if before.problem:
-        return finalists
-    ahead = []
-    for contender in finalists:
-        side = sides[contender.id]
-        if not side.problem and ratio_of_medians(before.cold.device_us, side.cold.device_us).low > 1.0:
-            ahead.append((median(side.cold.device_us), contender))
-    return [contender for _, contender in sorted(ahead, key=lambda pair: pair[0])]
+    sides = _heat(track, [best, *rivals]).sides
+    notes = [_untimed(side.label, side.problem) for side in sides if side.problem]
+    times = {side.label: median(side.cold.device_us) for side in sides if not side.problem}
+    ranked = sorted((c for c in rivals if c.id in times), key=lambda c: times[c.id])
+    if best.id not in times:
+        return Ranking(tuple(ranked[:FINALISTS]), tuple(notes))
+    near = (1.0 + MACHINE_NOISE) * times[best.id]
+    finalists = [c for c in ranked if times[c.id] < near][:FINALISTS]
+    ahead: list[tuple[float, Contender]] = []
+    for number, contender in enumerate(finalists, 1):
+        say(f"deciding whether {contender.id} is faster, {number} of {len(finalists)}")
+        rules = Rules(false_alarm=FALSE_ALARM / len(finalists), looks=LOOKS)
+        decided = _decide(track, "final", best, contender, rules)
+        if decided.speed is None:
+            notes.append(_untimed(contender.id, decided.problem))
+        elif decided.speed.outcome is SpeedOutcome.FASTER:
+            ahead.append((decided.speed.ratio.value, contender))
+    ahead.sort(key=lambda pair: pair[0], reverse=True)
+    return Ranking(tuple(contender for _, contender in ahead), tuple(notes))
 
 
 def promising(contender: Contender, best: Contender) -> bool:
@@ -108,27 +131,27 @@ def promising(contender: Contender, best: Contender) -> bool:
 
 
 def measure_gain(track: Track, given: Contender, best: Contender) -> Gain | None:
-    """The measured speedup of `best` over `given`, device time with a cold L2; None if not timed."""
-    return gain_of(_time(track, [given, best], "gain"), track.evidence)
+    """The measured speedup of `best` over `given`; None if either cannot be timed."""
+    return gain_of(_decide(track, "gain", given, best, Rules(false_alarm=FALSE_ALARM)), track.evidence)
 
 
-def gain_of(timing: Timing, evidence: Evidence) -> Gain | None:
-    """The speedup of a timing's second side over its first; None if either was not timed."""
-    before, after = timing.sides
-    if before.problem or after.problem:
+def gain_of(decided: Decided, evidence: Evidence) -> Gain | None:
+    """The speedup that a speed verdict states; None where there is none."""
+    speed = decided.speed
+    if speed is None:
         return None
-    ratio = ratio_of_medians(before.cold.device_us, after.cold.device_us)
 
     def figure(value: float, unit: str) -> Figure:
-        return Figure(value, unit, evidence, timing.device)
+        return Figure(value, unit, evidence, decided.device)
 
     return Gain(
-        ratio=figure(ratio.value, "x"),
-        low=ratio.low,
-        high=ratio.high,
-        before=figure(median(before.cold.device_us), "us"),
-        after=figure(median(after.cold.device_us), "us"),
-        basis="device time, cold L2",
+        shown=speed.outcome is SpeedOutcome.FASTER,
+        ratio=figure(speed.ratio.value, "x"),
+        low=speed.ratio.low,
+        high=speed.ratio.high,
+        before=figure(speed.before_us, "us"),
+        after=figure(speed.after_us, "us"),
+        basis=speed.basis,
     )
 
 
@@ -139,6 +162,7 @@ def estimate_gain(given: Contender, best: Contender) -> Gain | None:
         return None
     ratio = before / after
     return Gain(
+        shown=ratio > 1.0,
         ratio=Figure(ratio, "x", Evidence.ESTIMATED),
         low=ratio,
         high=ratio,
@@ -148,16 +172,34 @@ def estimate_gain(given: Contender, best: Contender) -> Gain | None:
     )
 
 
-def _time(track: Track, contenders: Sequence[Contender], purpose: str) -> Timing:
-    """Time contenders against one another on inputs that no timing before had, and put it on record."""
+def _heat(track: Track, contenders: Sequence[Contender]) -> Timing:
+    """Time contenders against one another, and put it on record."""
     sides = [(c.id, c.source) for c in contenders]
     timing = time_sides(track.problem, sides, precision=track.precision, mapping=track.mapping)
-    track.record(Timed(purpose, timing))
+    track.record(timing)
     return timing
 
 
-def _times(timing: Timing) -> dict[str, float]:
-    def of(side: Side) -> float:
-        return median(side.cold.device_us)
+def _decide(track: Track, purpose: str, before: Contender, after: Contender, rules: Rules) -> Decided:
+    """Whether `after` is faster than `before`, on inputs that no timing before had; goes on record."""
+    assert track.plugged is not None
+    decided = Decided(purpose, before.id, after.id, track.plugged.name)
+    try:
+        speed = compare_speed(
+            track.problem,
+            before.source,
+            after.source,
+            labels=(before.id, after.id),
+            rules=rules,
+            precision=track.precision,
+            mapping=track.mapping,
+        )
+        decided = replace(decided, speed=speed)
+    except WorkerError as error:  # it raised, answered wrongly, hid time, hung or died
+        decided = replace(decided, problem=error.what)
+    track.record(decided)
+    return decided
 
-    return {side.label: of(side) for side in timing.sides if not side.problem}
+
+def _untimed(label: str, problem: str) -> str:
+    return f"{label} could not be timed: {problem}"

@@ -14,23 +14,20 @@ class Gain:
     """How much faster the result is than the code as given, or than the reference where none was given.
 
     Args:
+        shown: whether it is faster: the judge's speed verdict says so, or the estimates do.
         ratio: time before over time after; above 1 is faster.
         low, high: confidence interval of a measured ratio; equal to the ratio for an estimate.
         before, after: microseconds of one forward.
-        basis: what was compared: "device time, cold L2", "estimate".
+        basis: what that rests on: "estimate", or what was timed, against which noise and how sure.
     """
 
+    shown: bool
     ratio: Figure
     low: float
     high: float
     before: Figure
     after: Figure
     basis: str
-
-    @property
-    def shown(self) -> bool:
-        """Whether the interval excludes "no faster"."""
-        return self.low > 1.0
 
 
 @dataclass(frozen=True)

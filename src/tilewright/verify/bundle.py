@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from tilewright import manifest
 from tilewright.errors import RunFolderError, Where
+from tilewright.judge.timing_model import Timing
 from tilewright.machine import Machine
-from tilewright.runs import FORMAT, LOG, MACHINES, TIMINGS, Asked, Timed, Tried, read_lines
+from tilewright.runs import DECISIONS, FORMAT, LOG, MACHINES, TIMINGS, Asked, Decided, Tried, read_lines
 from tilewright.serial import from_json
 from tilewright.stages.summary import Summary
 from tilewright.verify.model import Line, agrees, differs, not_checked
@@ -34,7 +35,8 @@ class Bundle:
     asked: Asked | None = None
     summary: Summary | None = None
     tried: tuple[Tried, ...] = ()
-    timed: tuple[Timed, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    decisions: tuple[Decided, ...] = ()
     machines: tuple[Machine, ...] = ()
     problem: str | None = None
     current: str | None = None
@@ -66,7 +68,9 @@ def read_bundle(folder: Path) -> Bundle:
     bundle.tried = _records(bundle, LOG, Tried)
     bundle.machines = _records(bundle, MACHINES, Machine)
     if (folder / TIMINGS).exists():
-        bundle.timed = _records(bundle, TIMINGS, Timed)
+        bundle.timings = _records(bundle, TIMINGS, Timing)
+    if (folder / DECISIONS).exists():
+        bundle.decisions = _records(bundle, DECISIONS, Decided)
     bundle.problem, bundle.best = _text(bundle, "problem.py"), _text(bundle, "best.py")
     if (folder / "current.py").exists():
         bundle.current = _text(bundle, "current.py")

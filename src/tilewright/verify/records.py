@@ -15,9 +15,10 @@ from tilewright.errors import ProblemError, UnknownGpu
 from tilewright.evidence import Evidence, Figure, weakest
 from tilewright.gpu.catalogue import find
 from tilewright.judge.findings import forbidden
+from tilewright.judge.speed_model import Ratio
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
-from tilewright.runs import LOG, TIMINGS, Asked, Tried, digest
+from tilewright.runs import DECISIONS, LOG, TIMINGS, Asked, Tried, digest
 from tilewright.stages.diagnosis import findings
 from tilewright.stages.pipeline import allowed
 from tilewright.stages.race import REFERENCE, Contender, estimate_gain, gain_of
@@ -39,10 +40,13 @@ def check_records(bundle: Bundle) -> list[Line]:
         lines.append(_line("what was asked", _asked(bundle, asked), "its texts are the ones in the folder"))
     lines.append(_line(LOG, _log(bundle), f"{len(bundle.tried)} candidates, each with its source and parent"))
     lines.append(_line("verdicts", _verdicts(bundle), "each with its seeds, errors and device"))
-    if bundle.timed:
+    if bundle.timings:
         lines.append(
-            _line(TIMINGS, _timings(bundle), f"{len(bundle.timed)} timings of candidates in the log")
+            _line(TIMINGS, _timings(bundle), f"{len(bundle.timings)} timings of candidates in the log")
         )
+    if bundle.decisions:
+        sound = f"{len(bundle.decisions)} speed verdicts, each as its blocks give it again"
+        lines.append(_line(DECISIONS, _decisions(bundle), sound))
     if asked is not None:
         lines.append(_line("evidence", _evidence(bundle, asked), "no claim is stronger than its source"))
     if summary is not None:
@@ -132,13 +136,50 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
 
 def _timings(bundle: Bundle) -> Iterator[str]:
     known = {REFERENCE, *(tried.id for tried in bundle.tried)}
-    for number, timed in enumerate(bundle.timed, 1):
-        for side in timed.timing.sides:
+    for number, timing in enumerate(bundle.timings, 1):
+        for side in timing.sides:
             if side.label not in known:
                 yield f"line {number}: {side.label} is not in the log"
             samples = [us for taken in (side.cold, side.warm) for us in (*taken.device_us, *taken.wall_us)]
             if not side.problem and not (side.cold.device_us and all(0.0 < us < math.inf for us in samples)):
                 yield f"line {number}: {side.label} has a sample that is no time, or none at all"
+
+
+def _decisions(bundle: Bundle) -> Iterator[str]:
+    """Every speed verdict, computed again from its blocks by its own rules."""
+    from tilewright.judge.speed import recompute
+
+    known = {REFERENCE, *(tried.id for tried in bundle.tried)}
+    heats = [{side.label for side in timing.sides} for timing in bundle.timings]
+    for number, decided in enumerate(bundle.decisions, 1):
+        pair = {decided.before, decided.after}
+        for label in sorted(pair - known):
+            yield f"line {number}: {label} is not in the log"
+        if decided.purpose == "final" and not any(pair <= heat for heat in heats):
+            yield f"line {number}: its sides were never timed against one another before"
+        stated = decided.speed
+        if (stated is None) != bool(decided.problem):
+            yield f"line {number}: has a verdict and a reason for having none, or neither"
+        if stated is None:
+            continue
+        try:
+            again = recompute(stated.pairs, stated.noise_pairs, stated.rules, stated.condition)
+        except ValueError as error:
+            yield f"line {number}: {error}"
+            continue
+        if not (
+            again.outcome is stated.outcome
+            and _equal(again.ratio, stated.ratio)
+            and _equal(again.noise, stated.noise)
+        ):
+            yield f"line {number}: says {stated.statement}, its blocks: {again.statement}"
+
+
+def _equal(one: Ratio, other: Ratio) -> bool:
+    return all(
+        math.isclose(getattr(one, end), getattr(other, end), rel_tol=TOLERANCE)
+        for end in ("value", "low", "high")
+    )
 
 
 def _evidence(bundle: Bundle, asked: Asked) -> Iterator[str]:
@@ -161,9 +202,13 @@ def _evidence(bundle: Bundle, asked: Asked) -> Iterator[str]:
             yield f"{LOG} line {number}: its verdict {wrong}"
         if tried.inspection and any(figure.evidence in MEASURED for figure in _figures(tried.inspection)):
             yield f"{LOG} line {number}: a figure of its inspection is called measured; nothing ran for it"
-    for number, timed in enumerate(bundle.timed, 1):
-        if wrong := fault(Evidence.MEASURED_ON, timed.timing.device):
-            yield f"{TIMINGS} line {number}: {wrong}"
+    for name, devices in (
+        (TIMINGS, [timing.device for timing in bundle.timings]),
+        (DECISIONS, [decided.device for decided in bundle.decisions]),
+    ):
+        for number, device in enumerate(devices, 1):
+            if wrong := fault(Evidence.MEASURED_ON, device):
+                yield f"{name} line {number}: {wrong}"
     if bundle.summary is not None:
         for figure in _figures(bundle.summary):
             if wrong := fault(figure.evidence, figure.gpu):
@@ -221,6 +266,8 @@ def _summary(bundle: Bundle, asked: Asked, summary: Summary) -> Iterator[str]:
     kept = [report.kept for report in summary.stages if report.kept is not None]
     if summary.improved and kept[-1:] != [summary.best]:
         yield f"best is {summary.best}, which is not what the last stage kept"
+    if asked.current is not None and summary.gain is not None and not summary.gain.shown:
+        yield "it claims a speedup that is not shown"
     if any(bundle.of(one) is None for one in kept):
         yield "a stage kept a candidate that the log does not have"
     holds_back = findings(given.inspection if given else None, asked.profile, asked.gpu)
@@ -232,7 +279,7 @@ def _summary(bundle: Bundle, asked: Asked, summary: Summary) -> Iterator[str]:
 
 
 def _speedup(bundle: Bundle, summary: Summary, asked: Asked) -> Line:
-    """The speedup, computed again from the raw samples, or from the estimates in the log."""
+    """The speedup, from the speed verdict that its blocks give again, or from the estimates in the log."""
     what, stated = "speedup from the record", summary.gain
     if stated is None:
         return agrees(what, "none claimed")
@@ -248,11 +295,10 @@ def _speedup(bundle: Bundle, summary: Summary, asked: Asked) -> Line:
 def _gain(bundle: Bundle, summary: Summary, asked: Asked, stated: Gain) -> Gain | None:
     start = Candidate(bundle.current).id if bundle.current is not None else REFERENCE
     if stated.ratio.evidence in MEASURED:
-        for timed in reversed(bundle.timed):
-            if timed.purpose == "gain" and [s.label for s in timed.timing.sides] == [start, summary.best]:
-                on_target = _known_as(timed.timing.device) == _known_as(asked.gpu.name)
-                evidence = Evidence.MEASURED if on_target else Evidence.MEASURED_ON
-                return gain_of(timed.timing, evidence)
+        for decided in reversed(bundle.decisions):
+            if (decided.purpose, decided.before, decided.after) == ("gain", start, summary.best):
+                on_target = _known_as(decided.device) == _known_as(asked.gpu.name)
+                return gain_of(decided, Evidence.MEASURED if on_target else Evidence.MEASURED_ON)
         return None
     before, after = bundle.of(start), bundle.of(summary.best)
     return estimate_gain(_inspected(before), _inspected(after))
@@ -273,7 +319,8 @@ def _compared(what: str, stated: Gain, again: Gain) -> Line:
             (stated.after.value, again.after.value),
         )
     )
-    if same and stated.basis == again.basis and stated.ratio.evidence is again.ratio.evidence:
+    words = [(gain.shown, gain.basis, gain.ratio.evidence) for gain in (stated, again)]
+    if same and words[0] == words[1]:
         return agrees(what, shown(stated), shown(again))
     return differs(what, "the record gives another figure", shown(stated), shown(again))
 
@@ -282,4 +329,5 @@ def shown(gain: Gain) -> str:
     """A speedup with its interval and how it is known."""
     interval = f", {gain.low:.4f} to {gain.high:.4f}" if gain.low != gain.high else ""
     times = f"{gain.before.value:.4g} -> {gain.after.value:.4g} us"
-    return f"{gain.ratio.value:.4f}x ({gain.ratio.evidence.value}{interval}; {times}, {gain.basis})"
+    unshown = "" if gain.shown else ", not shown to be faster"
+    return f"{gain.ratio.value:.4f}x{unshown} ({gain.ratio.evidence.value}{interval}; {times}; {gain.basis})"

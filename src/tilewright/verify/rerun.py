@@ -19,7 +19,7 @@ from tilewright.machine import Machine
 from tilewright.problem import Problem
 from tilewright.runs import Asked, Tried
 from tilewright.stages.pipeline import JUDGE_LIMITS, allowed, interpreter_seconds
-from tilewright.stages.race import Contender, Track, measure_gain
+from tilewright.stages.race import MACHINE_NOISE, Contender, Track, measure_gain
 from tilewright.stages.summary import Gain, Summary
 from tilewright.verify.bundle import Bundle
 from tilewright.verify.model import Line, agrees, differs, not_checked
@@ -28,7 +28,6 @@ from tilewright.verify.records import shown
 PARTS = ("contract", "same function, recorded seeds", "same function, fresh seeds", "memory safety",
          "compiled", "speedup, timed again")  # fmt: skip
 LIMITS = (Outcome.TIMEOUT, Outcome.OUT_OF_RESOURCES)
-MACHINE_NOISE = 0.02  # two instances of one file on one GPU were seen to differ by as much
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ def _timed(run: Run, say: Callable[[str], None]) -> Line:
         return not_checked(what, "the run claims no speedup")
     if run.plugged is None:
         return not_checked(what, "there is no GPU in this machine", shown(stated))
-    say("timing the result against what it is set against")
+    say("deciding again whether the result is faster than what it is set against")
     asked = run.asked
     track = Track(run.problem, asked.gpu, run.plugged, asked.parameter_map, asked.precision)
     given = Candidate(run.current) if run.current is not None else None
@@ -244,6 +243,8 @@ def _timed(run: Run, say: Callable[[str], None]) -> Line:
         return not_checked(what, "the run has an estimate only, and an estimate is no measurement", *values)
     if stated.ratio.gpu != found.ratio.gpu:
         return not_checked(what, f"recorded on {stated.ratio.gpu}, this is {found.ratio.gpu}", *values)
+    if stated.shown and not found.shown:
+        return differs(what, "it is not shown to be faster here", *values)
     if _overlap(stated, found):
         return agrees(what, *values)
     return differs(what, f"the intervals lie more than {MACHINE_NOISE:.0%} apart", *values)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from tilewright.cli.bench import command as bench
+from tilewright.errors import NotTimed
 from tilewright.evidence import Evidence
 from tilewright.gpu.catalogue import find
-from tilewright.judge.api import check, time_sides
-from tilewright.judge.statistics import median, ratio_of_medians
+from tilewright.judge.api import check, compare_speed, time_sides
+from tilewright.judge.speed_model import Rules, SpeedOutcome
+from tilewright.judge.statistics import median
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
 from tilewright.workers import Limits
@@ -145,12 +149,17 @@ def test_recurrent_reference_modules_run_in_float64() -> None:
     assert verdict.correct, verdict.reason
 
 
-def test_sides_are_timed_interleaved_and_a_slower_one_is_seen() -> None:
-    sizes = (("ROWS = 6", "ROWS = 60000"), ("COLS = 100", "COLS = 512"))
-    problem = Problem.from_source(text("scale_problem.py", *sizes))
-    fast = text("scale.py", ("numel(), 64)", "numel(), 1024)"), ("BLOCK=64", "BLOCK=1024"))
+def many_rows(rows: int = 6000) -> tuple[Problem, str, str]:
+    """A problem of some microseconds, a file for it, and one that does it twice."""
+    sizes = (("ROWS = 6", f"ROWS = {rows}"), ("COLS = 100", "COLS = 512"))
+    once = text("scale.py", ("numel(), 64)", "numel(), 1024)"), ("BLOCK=64", "BLOCK=1024"))
     call = "scale(x, self.weight, self.bias)"
-    twice = fast.replace(f"return {call}", f"{call}\n        return {call}")
+    twice = once.replace(f"return {call}", f"{call}\n        return {call}")
+    return Problem.from_source(text("scale_problem.py", *sizes)), once, twice
+
+
+def test_sides_are_timed_interleaved_and_a_slower_one_is_seen() -> None:
+    problem, fast, twice = many_rows(60000)
     broken = text("scale.py", ("return scale(", "raise RuntimeError('no'); return scale("))
     timing = time_sides(
         problem, [("fast", fast), ("twice", twice), ("broken", broken), ("reference", None)], seconds=2.0
@@ -162,9 +171,61 @@ def test_sides_are_timed_interleaved_and_a_slower_one_is_seen() -> None:
         for samples in (sides[label].cold, sides[label].warm):
             assert len(samples.wall_us) == len(samples.device_us) >= 11
             assert median(samples.wall_us) >= median(samples.device_us) * 0.9
-    assert ratio_of_medians(sides["twice"].cold.device_us, sides["fast"].cold.device_us).low > 1.3
+    assert median(sides["twice"].cold.device_us) > 1.3 * median(sides["fast"].cold.device_us)
     assert timing.device
     assert timing.triton
+
+
+def test_a_file_that_does_its_work_once_is_faster_than_one_that_does_it_twice() -> None:
+    problem, once, twice = many_rows()
+    verdict = compare_speed(problem, twice, once, seconds=10.0)
+    assert verdict.outcome is SpeedOutcome.FASTER, verdict.statement
+    assert verdict.ratio.low > 1.1
+    assert compare_speed(problem, once, twice, seconds=10.0).outcome is SpeedOutcome.SLOWER
+
+
+@pytest.mark.parametrize("condition", ["device time, cold L2", "wall time, warm L2"])
+def test_a_file_against_itself_shows_no_difference(condition: str) -> None:
+    problem, once, _ = many_rows()
+    rules = Rules(false_alarm=1e-4, looks=(16,))  # of the tests, not of users: each run is one more trial
+    verdict = compare_speed(problem, once, once, condition=condition, rules=rules, seconds=10.0)
+    assert verdict.outcome is SpeedOutcome.NO_DIFFERENCE, verdict.statement
+    assert 0.9 < verdict.ratio.low <= verdict.ratio.high < 1.1
+
+
+INSTANCES = """
+import torch
+from torch import nn
+from tilewright.judge.cell.subject import Subject
+
+subject = Subject("cuda")
+subject.open(open("candidate.py").read(), "candidate.py")
+for number in range(12):
+    subject.build([], 0, padding_bytes=12345 * 97**number % 2**24)
+    subject.load({})
+    print(subject.model.small.data_ptr(), subject.model.large.data_ptr())
+"""
+
+
+def test_instances_do_not_get_the_places_of_the_ones_before(tmp_path: Path) -> None:
+    sizes = "nn.Parameter(torch.zeros(64)), nn.Parameter(torch.zeros(2**20))"
+    (tmp_path / "candidate.py").write_text(
+        "import torch\nfrom torch import nn\n\nclass ModelNew(nn.Module):\n    def __init__(self):\n"
+        f"        super().__init__()\n        self.small, self.large = {sizes}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", INSTANCES], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    small, large = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
+    assert len(set(small)) > 3 and len(set(large)) > 3
+
+
+def test_a_side_that_answers_wrongly_is_not_timed() -> None:
+    problem, once, _ = many_rows()
+    wrong = once.replace("x * weight + bias", "x * weight - bias")
+    assert wrong != once
+    with pytest.raises(NotTimed, match="after: wrong"):
+        compare_speed(problem, once, wrong, seconds=2.0)
 
 
 def test_bench_prints_medians_and_leaves_out_what_is_wrong(tmp_path: Path) -> None:
@@ -178,4 +239,6 @@ def test_bench_prints_medians_and_leaves_out_what_is_wrong(tmp_path: Path) -> No
     assert result.return_value == 1
     rows = {row["label"]: row for row in json.loads(result.stdout)["rows"]}
     assert rows[str(wrong)]["problem"].startswith("not timed: wrong")
-    assert rows["reference"]["ratio"]["low"] <= rows["reference"]["ratio"]["value"]
+    against = rows["reference"]["against_first"]
+    assert against["ratio"]["low"] <= against["ratio"]["value"] <= against["ratio"]["high"]
+    assert against["condition"] == "device time, cold L2" and len(against["pairs"]) == 10

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -20,9 +21,9 @@ from tilewright.cli.common import (
     read_source,
     resolve_gpu,
 )
-from tilewright.errors import InputError, SetupError
-from tilewright.judge.speed_model import Ratio
-from tilewright.judge.statistics import median, ratio_of_medians, spread
+from tilewright.errors import InputError, NotTimed, SetupError
+from tilewright.judge.speed_model import CONDITIONS, SpeedVerdict
+from tilewright.judge.statistics import median, spread
 from tilewright.judge.timing_model import Side, Timing
 from tilewright.judge.verdict import Verdict
 from tilewright.problem import Problem
@@ -32,6 +33,7 @@ EPILOG = (
     "--problem examples/vanilla_rnn/problem.py --reference"
 )
 REFERENCE = "reference"
+FOR_MEDIANS = 1 / 6  # of the time for a file; the rest decides whether it is faster than the first
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Row:
     """One side in figures. Microseconds; spread is the interquartile range.
 
     Args:
-        ratio: device time with a cold L2 over that of the first side; below 1 is faster.
+        against_first: whether it is faster than the first side, with every raw block; None for the first.
         problem: why there are no figures; empty when there are.
     """
 
@@ -51,7 +53,7 @@ class Row:
     wall_cold_us: float | None = None
     wall_cold_spread_us: float | None = None
     samples: int = 0
-    ratio: Ratio | None = None
+    against_first: SpeedVerdict | None = None
     problem: str = ""
 
 
@@ -69,7 +71,21 @@ class Bench:
 @problem_option
 @click.option("--reference", is_flag=True, help="Also time the problem's own Model, eager.")
 @click.option("--precision", type=click.Choice(["float32", "tf32", "float16", "bfloat16"]))
-@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Per side.")
+@click.option(
+    "--condition",
+    type=click.Choice(list(CONDITIONS)),
+    default="device time, cold L2",
+    show_default=True,
+    help="What decides which file is faster.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    help="Sampling time for each file: a sixth for its medians, the rest, or what the fewest samples that "
+    "show anything take, to decide whether it is faster than the first.",
+)
 @map_option
 @gpu_option
 @json_option
@@ -78,19 +94,22 @@ def command(
     problem: Problem,
     reference: bool,
     precision: str | None,
+    condition: str,
     seconds: float,
     pairs: tuple[str, ...],
     gpu: str | None,
     as_json: bool,
 ) -> int:
-    """Time files against one another on the GPU in this machine: interleaved, medians with spread.
+    """Time files against one another on the GPU in this machine, and say which differ from the first.
 
-    Each file is checked first, and one that is not correct is not timed. --precision is what its
-    matrix products may be computed in (default: what the first file uses). Exit code 1 when any file
-    could not be timed.
+    Medians with their spread are of all sides interleaved. Whether a file is faster than the first is
+    decided on samples of its own, with the interval of the ratio and the chance of a false alarm; "no
+    difference shown" is an answer. Each file is checked first, and one that is not correct is not timed.
+    --precision is what its matrix products may be computed in (default: what the first file uses). Exit
+    code 1 when any file could not be timed.
     """
     from tilewright.gpu.plugged import plugged_in
-    from tilewright.judge.api import check, time_sides
+    from tilewright.judge.api import check, compare_speed, time_sides
     from tilewright.kernelfile import KernelFile
 
     sources = {label: read_source(path) for label, path in zip(_labels(codes), codes, strict=True)}
@@ -116,8 +135,24 @@ def command(
         if reference:
             sides.append((REFERENCE, None))
         status.update("timing")
-        timing = time_sides(problem, sides, precision=precision, mapping=mapping, seconds=seconds)
-    bench = Bench(_rows(timing, verdicts), verdicts, timing)
+        timing = time_sides(
+            problem, sides, precision=precision, mapping=mapping, seconds=FOR_MEDIANS * seconds
+        )
+
+        def decide(first: str, label: str) -> SpeedVerdict:
+            status.update(f"deciding whether {label} is faster than {first}")
+            return compare_speed(
+                problem,
+                sources.get(first),
+                sources.get(label),
+                labels=(first, label),
+                condition=condition,
+                precision=precision,
+                mapping=mapping,
+                seconds=(1.0 - FOR_MEDIANS) * seconds,
+            )
+
+        bench = Bench(_rows(timing, verdicts, decide), verdicts, timing)
     if as_json:
         emit(bench)
     else:
@@ -136,18 +171,27 @@ def _labels(codes: tuple[str, ...]) -> list[str]:
     return list(codes)
 
 
-def _rows(timing: Timing, verdicts: dict[str, Verdict]) -> tuple[Row, ...]:
-    timed = [side for side in timing.sides if not side.problem]
-    rows = [
+def _rows(
+    timing: Timing, verdicts: dict[str, Verdict], decide: Callable[[str, str], SpeedVerdict]
+) -> tuple[Row, ...]:
+    """Sides with figures in the order given, then those without."""
+    out = [
         Row(label, problem=f"not timed: {verdict.outcome}: {verdict.reason}")
         for label, verdict in verdicts.items()
         if not verdict.correct
     ]
-    rows += [Row(side.label, problem=side.problem) for side in timing.sides if side.problem]
-    return (*(_row(side, timed[0]) for side in timed), *rows)
+    out += [Row(side.label, problem=side.problem) for side in timing.sides if side.problem]
+    timed = [side for side in timing.sides if not side.problem]
+    rows = [_row(side) for side in timed[:1]]
+    for side in timed[1:]:
+        try:
+            rows.append(replace(_row(side), against_first=decide(timed[0].label, side.label)))
+        except NotTimed as error:
+            out.append(Row(side.label, problem=error.what))
+    return (*rows, *out)
 
 
-def _row(side: Side, first: Side) -> Row:
+def _row(side: Side) -> Row:
     cold, warm = side.cold, side.warm
     return Row(
         side.label,
@@ -158,7 +202,6 @@ def _row(side: Side, first: Side) -> Row:
         median(cold.wall_us),
         spread(cold.wall_us),
         len(cold.device_us),
-        None if side is first else ratio_of_medians(side.cold.device_us, first.cold.device_us),
     )
 
 
@@ -170,19 +213,28 @@ def _show(bench: Bench) -> None:
         box=None,
         padding=(0, 2, 0, 0),
     )
-    for column in ("side", "device, cold L2", "device, warm L2", "wall, cold L2", "samples", "of the first"):
+    for column in (
+        "side",
+        "device, cold L2",
+        "device, warm L2",
+        "wall, cold L2",
+        "samples",
+        "against the first",
+    ):
         table.add_column(column, overflow="fold")
     for row in bench.rows:
         if row.problem:
             table.add_row(row.label, row.problem)
             continue
-        ratio = f"{row.ratio.value:.2f}x ({row.ratio.low:.2f} to {row.ratio.high:.2f})" if row.ratio else "1"
         table.add_row(
             row.label,
             f"{row.device_cold_us:.1f} ± {row.device_cold_spread_us:.1f}",
             f"{row.device_warm_us:.1f} ± {row.device_warm_spread_us:.1f}",
             f"{row.wall_cold_us:.1f} ± {row.wall_cold_spread_us:.1f}",
             str(row.samples),
-            ratio,
+            row.against_first.finding if row.against_first else "",
         )
     console.print(table)
+    for row in bench.rows:
+        if row.against_first:
+            console.print(f"{row.label} against {bench.rows[0].label}: {row.against_first.statement}")

@@ -138,14 +138,19 @@ class SpeedVerdict:
         return median(median(block.after_us) for block in self.pairs)
 
     @property
-    def statement(self) -> str:
-        """The verdict in one line: what, in which range, how sure, against which noise, of what."""
-        what = {
+    def finding(self) -> str:
+        """The answer in a few words: "1.250× as fast"."""
+        return {
             SpeedOutcome.FASTER: f"{self.ratio.value:.3f}× as fast",
             SpeedOutcome.SLOWER: f"{1.0 / self.ratio.value:.3f}× as slow",
             SpeedOutcome.NO_DIFFERENCE: "no difference shown",
         }[self.outcome]
-        return f"{what} (ratio {self.ratio.low:.4f} to {self.ratio.high:.4f}; {self.basis})"
+
+    @property
+    def statement(self) -> str:
+        """The verdict in one line: what, in which range, and what that rests on."""
+        interval = f"{self.ratio.low:.4f} to {self.ratio.high:.4f}"
+        return f"{self.finding} (ratio {interval}; {self.basis})"
 
     @property
     def basis(self) -> str:

@@ -4,8 +4,8 @@ A kernel against itself, and against itself with 0.5, 1, 2 and 5 % more work, ea
 users meet it. The work is a loop whose length is an argument of one and the same binary. How much time a
 longer loop takes is measured first, on one half longer; the loops of the known shares follow from that.
 Writes benchmarks/results/false_alarms-DEVICE-DATE.json with the medians of every block, from which every
-verdict can be computed again. Many trials can be taken in parts, each with a --seed of its own:
-`--summary RECORD...` computes every verdict again and adds them up.
+verdict can be computed again. Many trials can be taken in parts: `--summary RECORD...` computes every
+verdict again and adds them up.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is
 
 from tilewright.errors import TilewrightError
 from tilewright.judge.speed import recompute
-from tilewright.judge.speed_model import Block, Ratio, Rules, SpeedOutcome, SpeedVerdict
+from tilewright.judge.speed_model import CONDITIONS, Block, Ratio, Rules, SpeedOutcome, SpeedVerdict
 from tilewright.serial import from_json
 
 NAME = "false_alarms"
@@ -50,7 +50,7 @@ CALIBRATED_AT = 0.5  # how much longer than the base the loop is that calibratio
 CONFIDENCE = 0.95
 EXACT = 1e-9  # how closely a ratio computed again agrees, libraries of other versions allowed for
 
-Compare = Callable[[str, str, int], SpeedVerdict]  # source before, source after, seed
+Compare = Callable[[str, str], SpeedVerdict]  # source before, source after
 Medians = tuple[tuple[float, float], ...]
 
 
@@ -85,27 +85,28 @@ class Trial:
     Args:
         added: the share of time that the second side takes more; 0 for the kernel against itself.
         repeats: the second side's loop.
+        rules: by which it was decided: those of the record, without the looks there was no time for.
         pairs, noise_pairs: the two medians of every block, microseconds, in the order taken.
     """
 
     added: float
     repeats: int
-    seed: int
     outcome: SpeedOutcome
     ratio: Ratio
     noise: Ratio
+    rules: Rules
     pairs: Medians
     noise_pairs: Medians
 
     @classmethod
-    def of(cls, verdict: SpeedVerdict, added: float, repeats: int, seed: int) -> Trial:
+    def of(cls, verdict: SpeedVerdict, added: float, repeats: int) -> Trial:
         return cls(
             added,
             repeats,
-            seed,
             verdict.outcome,
             verdict.ratio,
             verdict.noise,
+            verdict.rules,
             _medians(verdict.pairs),
             _medians(verdict.noise_pairs),
         )
@@ -172,7 +173,7 @@ def with_repeats(source: str, repeats: int) -> str:
     return REPEATS.sub(f"REPEATS = {repeats}", source)
 
 
-def calibrate(compare: Compare, source: str, seed: int) -> Calibration:
+def calibrate(compare: Compare, source: str) -> Calibration:
     """Time a loop half as long again.
 
     Raises:
@@ -183,7 +184,7 @@ def calibrate(compare: Compare, source: str, seed: int) -> Calibration:
         raise RecordError("the kernel's file has no line `REPEATS = …`")
     repeats = int(found[1])
     longer = round(repeats * (1.0 + CALIBRATED_AT))
-    verdict = compare(source, with_repeats(source, longer), seed)
+    verdict = compare(source, with_repeats(source, longer))
     if verdict.outcome is not SpeedOutcome.SLOWER:
         raise RecordError(f"a loop of {longer} instead of {repeats} repeats: {verdict.statement}")
     return Calibration(repeats, longer, verdict.ratio)
@@ -196,10 +197,9 @@ def take(
     *,
     against_itself: int,
     slowed: int,
-    seed: int,
     until: float = math.inf,
 ) -> Iterator[Trial]:
-    """Trials of all shares in random order, each with a seed of its own.
+    """Trials of all shares in random order.
 
     Args:
         against_itself: trials of the kernel against itself; slowed: of each known share.
@@ -207,15 +207,12 @@ def take(
             are a fair sample of all.
     """
     order = [0.0] * against_itself + [added for added in ADDED for _ in range(slowed)]
-    draws = random.Random(seed)
-    draws.shuffle(order)
+    random.shuffle(order)
     for added in order:
         if time.monotonic() >= until:
             return
-        trial_seed = draws.getrandbits(32)
         repeats = calibration.repeats_for(added)
-        verdict = compare(source, with_repeats(source, repeats), trial_seed)
-        yield Trial.of(verdict, added, repeats, trial_seed)
+        yield Trial.of(compare(source, with_repeats(source, repeats)), added, repeats)
 
 
 def summarise(trials: Sequence[Trial]) -> list[Summary]:
@@ -260,9 +257,7 @@ def check(record: AlarmRecord) -> None:
     """
     for number, trial in enumerate(record.trials):
         try:
-            again = recompute(
-                _blocks(trial.pairs), _blocks(trial.noise_pairs), record.rules, record.condition
-            )
+            again = recompute(_blocks(trial.pairs), _blocks(trial.noise_pairs), trial.rules, record.condition)
         except ValueError as error:
             raise RecordError(f"trial {number} does not give its verdict again: {error}") from None
         if again.outcome is not trial.outcome or not (
@@ -290,22 +285,20 @@ def summary_of(paths: Sequence[Path]) -> list[Summary]:
     """The trials of several records together, every verdict computed again.
 
     Raises:
-        RecordError: a record cannot be read, holds a verdict that its samples do not give, or was not
-            taken like the first: on the same device, by the same rules, under the same condition, with
-            other seeds.
+        RecordError: a record cannot be read, holds a verdict that its samples do not give or a trial that
+            another one holds too, or was not taken like the first: on the same device, by the same rules,
+            under the same condition.
     """
     records = [read(path) for path in paths]
-    seeds: set[int] = set()
+    samples: set[Medians] = set()
     for path, record in zip(paths, records, strict=True):
         check(record)
         if _circumstances(record) != _circumstances(records[0]):
             raise RecordError(f"{path}: another device, condition or rules than in {paths[0]}")
-        own = {trial.seed for trial in record.trials}
-        if seeds & own:
-            raise RecordError(
-                f"{path}: holds trials that another record holds too; take it with another --seed"
-            )
-        seeds |= own
+        own = {trial.pairs for trial in record.trials}
+        if samples & own:
+            raise RecordError(f"{path}: holds trials that another record holds too")
+        samples |= own
     return summarise([trial for record in records for trial in record.trials])
 
 
@@ -326,18 +319,12 @@ def record(options: argparse.Namespace) -> AlarmRecord:
     source = (FOLDER / "kernel.py").read_text(encoding="utf-8")
     rules = Rules()
 
-    def compare(before: str, after: str, seed: int) -> SpeedVerdict:
+    def compare(before: str, after: str) -> SpeedVerdict:
         return compare_speed(
-            problem,
-            before,
-            after,
-            seconds=options.seconds,
-            rules=rules,
-            seed=seed,
-            condition=options.condition,
+            problem, before, after, seconds=options.seconds, rules=rules, condition=options.condition
         )
 
-    calibration = calibrate(compare, source, options.seed)
+    calibration = calibrate(compare, source)
     trials = []
     for trial in take(
         compare,
@@ -345,7 +332,6 @@ def record(options: argparse.Namespace) -> AlarmRecord:
         calibration,
         against_itself=options.trials,
         slowed=options.slowed,
-        seed=options.seed,
         until=until,
     ):
         trials.append(trial)
@@ -374,10 +360,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Record how often a speed verdict is wrong.")
     parser.add_argument("--trials", type=int, default=200, help="of the kernel against itself")
     parser.add_argument("--slowed", type=int, default=50, help="trials of each known share of added work")
-    parser.add_argument("--seconds", type=float, default=10.0, help="what compare_speed is given")
+    parser.add_argument("--seconds", type=float, default=60.0, help="what compare_speed is given")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no trial after this long")
-    parser.add_argument("--condition", default="device time, cold L2", help="what is timed")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of trials and of their seeds")
+    parser.add_argument(
+        "--condition", choices=CONDITIONS, default="device time, cold L2", help="what is timed"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
     parser.add_argument(
         "--summary", type=Path, nargs="+", metavar="RECORD", help="measure nothing; add up these records"

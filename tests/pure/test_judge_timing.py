@@ -5,11 +5,20 @@ On the CPU the figures mean nothing to anybody; who waits, who hides time and wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 
-from tilewright.judge.sampling import compare_speed
+from tilewright.judge import sampling
+from tilewright.judge.failures import CandidateFailure
+from tilewright.judge.lane import Lane, Reading
+from tilewright.judge.sampling import BLOCKS_OF_A_PROCESS, Blocks, _within, compare_speed
 from tilewright.judge.speed_model import Rules, SpeedOutcome
 from tilewright.judge.timing import time_all
 from tilewright.judge.timing_model import Side
@@ -125,14 +134,135 @@ def test_a_side_that_answers_from_its_last_call_is_out() -> None:
     assert "a timed call gave wrong outputs" in out.problem
 
 
-@pytest.mark.parametrize(
-    "sleeps, outcome",
-    [((0.01, 0.002), SpeedOutcome.FASTER), ((0.002, 0.01), SpeedOutcome.SLOWER)],
-)
-def test_blocks_over_cells_show_a_difference(sleeps: tuple[float, float], outcome: SpeedOutcome) -> None:
-    before, after = (candidate(f"time.sleep({seconds})") for seconds in sleeps)
-    given = payload(before, after, condition="wall time, warm L2", seconds=2.0)
-    rules = Rules(false_alarm=0.05, looks=(6,), noise_blocks=6)
-    verdict = compare_speed(given, rules, "cpu")
-    assert verdict.outcome is outcome
+def test_blocks_over_cells_show_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cells are replaced once on the way, and the audit still sees every reading."""
+    audited: list[int] = []
+    starts: list[None] = []
+    restart = Blocks.restart
+
+    def hidden(lane: Lane, others: Sequence[Lane]) -> str:
+        audited.append(len(lane.warm))
+        return ""
+
+    def counted(self: Blocks) -> None:
+        starts.append(None)
+        restart(self)
+
+    monkeypatch.setattr(sampling, "hidden_time", hidden)
+    monkeypatch.setattr(Blocks, "restart", counted)
+    given = payload(
+        candidate("time.sleep(0.002)"),
+        candidate("time.sleep(0.01)"),
+        condition="wall time, warm L2",
+        seconds=2.0,
+    )
+    verdict = compare_speed(given, Rules(false_alarm=0.05, looks=(6, 40), noise_blocks=6), "cpu")
+    assert verdict.outcome is SpeedOutcome.SLOWER
     assert len(verdict.pairs) == 6 and len(verdict.noise_pairs) == 6
+    assert verdict.rules.looks == (6,)  # there was no time for the other one
+    assert len(starts) == 3  # before compiling, before sampling, after eight blocks
+    assert sum(audited) == 12 * 2 * (sampling.SAMPLES + 1)
+
+
+def test_a_side_that_fails_while_it_is_compared_is_named() -> None:
+    given = payload(candidate(), candidate("raise ValueError('no')"), condition="wall time, warm L2")
+    with pytest.raises(CandidateFailure, match="side 1: error: ValueError: no"):
+        compare_speed(given, Rules(), "cpu")
+
+
+class Feigned:
+    """A track whose lanes start no process: every call takes a microsecond, and 500 more where hidden.
+
+    Args:
+        hidden: the number of the lane that takes them.
+    """
+
+    def __init__(self, hidden: int | None = None) -> None:
+        self.order = random.Random(3)
+        self.hidden = hidden
+        self.started: list[list[Any]] = []
+        self.running = 0
+
+    @contextlib.contextmanager
+    def lanes(self, sides: Sequence[tuple[str, str | None]]) -> Iterator[list[Any]]:
+        assert not self.running  # the old ones are gone before new ones start
+        self.running = len(sides)
+        lanes = [FeignedLane(label, 500.0 * (n == self.hidden)) for n, (label, _) in enumerate(sides)]
+        self.started.append(lanes)
+        yield lanes
+        self.running = 0
+
+    def inputs(self) -> tuple[list[Any], int]:
+        return [], 0
+
+
+class FeignedLane:
+    def __init__(self, label: str, hidden: float) -> None:
+        self.label, self.hidden = label, hidden
+        self.cold: list[Reading] = []
+        self.warm: list[Reading] = []
+        self.fresh: list[bool] = []
+        self.builds = 0
+
+    def build(self, seed: int) -> None:
+        self.builds += 1
+
+    def call(self, inputs: list[Any], seed: int, *, cold: bool, fresh: bool = False, **how: Any) -> Reading:
+        self.fresh.append(fresh)
+        reading = Reading(1.0, 1.0, 1.0, 2.0 + self.hidden)
+        (self.cold if cold else self.warm).append(reading)
+        return reading
+
+
+def feigned_blocks(track: Feigned) -> Blocks:
+    blocks = Blocks(track, [("one", None), ("two", None)], "device time, cold L2")  # type: ignore[arg-type]
+    blocks._compare = lambda: False  # type: ignore[method-assign]
+    return blocks
+
+
+def test_processes_are_replaced_alike_for_noise_and_pairs() -> None:
+    track = Feigned()
+    with contextlib.closing(feigned_blocks(track)) as blocks:
+        for _ in range(2 * BLOCKS_OF_A_PROCESS):
+            blocks.same_block()
+        assert len(track.started) == 2
+        for _ in range(BLOCKS_OF_A_PROCESS + 1):
+            blocks.pair_block()
+        assert len(track.started) == 4
+        assert all(len(lanes) == 3 and track.running == 3 for lanes in track.started)
+    assert track.running == 0
+
+
+def test_every_block_builds_both_sides_anew_with_inputs_at_new_addresses() -> None:
+    track = Feigned()
+    blocks = feigned_blocks(track)
+    blocks.restart()
+    warmed = [(lane.builds, len(lane.fresh)) for lane in track.started[0]]
+    blocks.pair_block()
+    first, again, second = track.started[0]
+    assert second.builds == warmed[2][0] + 1
+    assert sorted((first.builds, again.builds)) == [warmed[0][0], warmed[0][0] + 1]
+    assert second.fresh[warmed[2][1] :] == [True] + [False] * sampling.SAMPLES
+
+
+@pytest.mark.parametrize("hidden, label", [(2, "two"), (0, "one")])
+def test_hidden_time_shows_in_the_readings_of_all_processes_together(hidden: int, label: str) -> None:
+    blocks = feigned_blocks(Feigned(hidden))
+    for _ in range(2 * BLOCKS_OF_A_PROCESS):
+        blocks.pair_block()
+    with pytest.raises(CandidateFailure, match=f"{label}: not-allowed: hidden-time: 500 µs"):
+        blocks.audit()
+    honest = feigned_blocks(Feigned())
+    for _ in range(2 * BLOCKS_OF_A_PROCESS):
+        honest.pair_block()
+    honest.audit()
+
+
+@settings(max_examples=100, deadline=None)
+@drawn(st.floats(0.0, 500.0))
+def test_looks_are_cut_to_the_time_there_is_and_the_first_one_stays(blocks: float) -> None:
+    rules = Rules()
+    cut = _within(rules, blocks)
+    assert cut.looks == rules.looks[: len(cut.looks)] and cut.looks
+    assert len(cut.looks) == 1 or cut.looks[-1] + cut.noise_blocks <= blocks
+    assert cut.false_alarm == rules.false_alarm

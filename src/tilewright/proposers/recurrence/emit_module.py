@@ -10,8 +10,9 @@ from textwrap import indent
 
 from tilewright.gpu.model import Gpu
 from tilewright.problem import Problem
-from tilewright.proposers.recurrence import assembly, emit_gemm, ops
+from tilewright.proposers.recurrence import assembly, emit_dense, emit_gemm, ops
 from tilewright.proposers.recurrence.constructor import Constructor, read_constructor
+from tilewright.proposers.recurrence.dense import Dense, sizes_of
 from tilewright.proposers.recurrence.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.ir import Argument, Call, Declined, Group, Name, Network
 from tilewright.proposers.recurrence.layout import fit, fitted
@@ -60,7 +61,7 @@ def module(
     """The text of a ModelNew file.
 
     Args:
-        groups: every recurrence of the network is a member of one of them.
+        groups: every recurrence of the network is a member of one of them; none where it has no loop.
         precision: of the operands of the products outside the loops.
         facts: lines for the header: what was found, the plan, its budget.
         sizes: what may differ from the sizes that the network was traced at; by default nothing.
@@ -143,7 +144,9 @@ class _File:
 
     def _kernels(self) -> list[str]:
         products = [step for step in self.steps if isinstance(step, Projection)]
-        activations = frozenset(p.activation for p in products if p.activation)
+        multiplied = [step for step in self.steps if isinstance(step, Dense)]
+        applied = [p.activation for p in products] + [p.activation for p in multiplied]
+        activations = frozenset(name for name in applied if name)
         helpers = {name for launch in self.launches for name in launch.emitted.helpers}
         helpers |= activations & set(HELPERS)
         if products:
@@ -151,6 +154,10 @@ class _File:
         texts = [HELPERS[name] for name in HELPERS if name in helpers]
         if products:
             texts.append(emit_gemm.kernel(self.precision, activations))
+        for count in sorted({len(step.lefts) for step in multiplied}):
+            texts.append(emit_dense.kernel(count, self.precision, activations))
+        if any(self._tile(step).split > 1 for step in multiplied):
+            texts.append(emit_dense.finish(activations))
         texts += [launch.emitted.kernels for launch in self.launches]
         return [text.strip("\n") for text in dict.fromkeys(texts)]
 
@@ -158,6 +165,10 @@ class _File:
         texts = [EXPECT]
         if any(isinstance(step, Projection) for step in self.steps):
             texts.append(emit_gemm.WRAPPER)
+        multiplied = [step for step in self.steps if isinstance(step, Dense)]
+        if multiplied:
+            splits = any(self._tile(step).split > 1 for step in multiplied)
+            texts.append(emit_dense.wrapper(frozenset(len(step.lefts) for step in multiplied), splits=splits))
         texts += [launch.emitted.wrapper for launch in self.launches]
         return [text.strip("\n") for text in dict.fromkeys(texts)]
 
@@ -293,6 +304,8 @@ class _File:
             return self.writer.statement(step, self.sizes.literals.get(step.name, {}))
         if isinstance(step, Projection):
             return self._projection(step)
+        if isinstance(step, Dense):
+            return self._multiplied(step)
         function, packed = step.emitted.function, {p.name for p in step.emitted.packed}
         arguments = [
             self._packed_name(step, name) if name in packed else self.value(name)
@@ -318,6 +331,22 @@ class _File:
         if product.activation:
             arguments.append(f'activation="{product.activation}"')
         return f"{self.value(product.name)} = project({', '.join(arguments)})"
+
+    def _tile(self, product: Dense) -> emit_dense.Tile:
+        return emit_dense.choose_tile(*sizes_of(product, self.network), self.precision, self.gpu)
+
+    def _multiplied(self, product: Dense) -> str:
+        tile, weight = self._tile(product), self.value(product.weight)
+        parts = ", ".join(self.value(left) for left in product.lefts)
+        arguments = [
+            f"[{parts}]",
+            f"{weight}.t()" if product.transposed else weight,
+            self.value(product.bias) if product.bias else "None",
+            f"tile=({tile.rows}, {tile.columns}, {tile.split}, {tile.warps}, {tile.stages})",
+        ]
+        if product.activation:
+            arguments.append(f'activation="{product.activation}"')
+        return f"{self.value(product.name)} = multiply({', '.join(arguments)})"
 
     def _rows_last(self) -> set[str]:
         """Sequences that a loop reads fastest as [T, width, B]."""

@@ -21,6 +21,7 @@ TAKEN = frozenset(
         "tl",
         "expect",
         "project",
+        "multiply",
         *ops.HELPERS,
         *assembly.HELPERS,
         *dir(builtins),

@@ -88,12 +88,14 @@ def uses_of(network: Network) -> Counter[str]:
 def projections(network: Network) -> tuple[Projection, ...]:
     """The products over sequences of a recurrence's steps and rows, in the order of their calls."""
     rows = {recurrence.steps * recurrence.batch for recurrence in network.recurrences}
-    finder = _Finder(network)
+    finder = Finder(network)
     found = [finder.match(call) for call in network.statements if isinstance(call, Call)]
     return tuple(p for p in found if p and math.prod(network.types[p.left].shape[:-1]) in rows)
 
 
-class _Finder:
+class Finder:
+    """Matches the chains of one network; `made_by` has the call that makes each value."""
+
     def __init__(self, network: Network) -> None:
         calls = [s for s in network.statements if isinstance(s, Call)]
         self.types = network.types

@@ -26,6 +26,7 @@ class RecurrenceCompiler:
             ProblemError: the reference does not run.
         """
         # These load torch, which a run without this stage does without.
+        from tilewright.proposers.recurrence.dense import worthwhile
         from tilewright.proposers.recurrence.emit_module import module
         from tilewright.proposers.recurrence.plan import plans
         from tilewright.proposers.recurrence.sizes import free_sizes, limited
@@ -34,8 +35,30 @@ class RecurrenceCompiler:
         problem, gpu, precision = situation.problem, situation.gpu, situation.precision
         notes: list[str] = []
         candidates: dict[str, Candidate] = {}
+
+        def add(text: str, described: str, found: Sequence[str]) -> None:
+            candidate = Candidate(
+                text,
+                situation.stage.name,
+                self.name,
+                f"{' '.join(found)} {described}",
+                situation.best.id if situation.best else None,
+                {"plan": described, "dialect": situation.dialect, "precision": precision},
+            )
+            candidates.setdefault(candidate.id, candidate)
+
         try:
             network = network_of(problem)
+            if not network.recurrences and situation.plan is None:
+                products = worthwhile(network, gpu, precision)
+                sizes = free_sizes(problem, network, network_of)
+                described = f"{len(products)} matrix product{'s' * (len(products) != 1)}, one kernel each"
+                no_loop = ("No loop over time.",)
+                said = (*no_loop, f"Plan for {gpu.name}: {described}.")
+                if precision == "tf32":
+                    said += ("Operands lose the bits below TF32's ten, as the tensor cores drop them.",)
+                add(module(network, problem, (), gpu, precision, said, sizes), described, no_loop)
+                return Proposals(tuple(candidates.values()))
             found, reasons = plans(network, gpu, precision, situation.dialect, situation.plan)
             notes += reasons
             sizes = free_sizes(problem, network, network_of)
@@ -47,16 +70,7 @@ class RecurrenceCompiler:
                 free = frozenset.intersection(*(emitted.free for _, emitted in plan.groups))
                 taken = limited(sizes, network, free)
                 text = module(plan.network, problem, plan.groups, gpu, precision, facts, taken)
-                why = f"{' '.join(loops(network))} {plan.described}"
-                candidate = Candidate(
-                    text,
-                    situation.stage.name,
-                    self.name,
-                    why,
-                    situation.best.id if situation.best else None,
-                    {"plan": plan.described, "dialect": situation.dialect, "precision": precision},
-                )
-                candidates.setdefault(candidate.id, candidate)
+                add(text, plan.described, loops(network))
         except Declined as declined:
             at = f" ({problem.path}:{declined.line})" if declined.line else ""
             notes.append(f"{self.name} declined: {declined.reason}{at}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from tilewright.proposers.recurrence.dense import Dense, products
 from tilewright.proposers.recurrence.emitted import Emitted
 from tilewright.proposers.recurrence.ir import Call, Declined, Group, Name, Network
 from tilewright.proposers.recurrence.projections import Projection, binds, names_in, projections, reads
@@ -21,7 +22,7 @@ class Launch:
     emitted: Emitted
 
 
-Step: TypeAlias = Call | Projection | Launch
+Step: TypeAlias = Call | Projection | Dense | Launch
 
 
 def step_reads(step: Step) -> list[str]:
@@ -29,6 +30,8 @@ def step_reads(step: Step) -> list[str]:
     match step:
         case Projection(left=left, weight=weight, bias=bias):
             return [left, weight, *([bias] if bias else [])]
+        case Dense():
+            return step.reads
         case Launch(group=group, emitted=emitted):
             inside = {result.name for member in group.members for result in member.results}
             packed = {p.name for p in emitted.packed}
@@ -41,7 +44,7 @@ def step_reads(step: Step) -> list[str]:
 def step_binds(step: Step) -> tuple[str, ...]:
     """Every value of the network that a step gives."""
     match step:
-        case Projection(name=name):
+        case Projection(name=name) | Dense(name=name):
             return (name,)
         case Launch(emitted=emitted):
             return emitted.results
@@ -58,7 +61,7 @@ def ordered(network: Network, launches: Sequence[Launch]) -> list[Step]:
     Raises:
         Declined: a group reads, outside its loop, what it makes itself.
     """
-    found = projections(network)
+    found: Sequence[Projection | Dense] = projections(network) if launches else products(network)
     covered = {name: product for product in found for name in product.covers}
     of_result = {
         result.name: launch

@@ -1,0 +1,59 @@
+"""Products of a network without a loop, built for GPUs that are not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tilewright.gpu.catalogue import find
+from tilewright.inspect.api import inspect
+from tilewright.problem import Problem
+from tilewright.proposers.base import Situation
+from tilewright.proposers.recurrence.emit_dense import choose_tile
+from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
+from tilewright.stages.catalogue import stages
+
+pytestmark = pytest.mark.compiled
+CELL = """import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inward = nn.Linear(8192, 4096)
+        self.outward = nn.Linear(4096, 2048)
+
+    def forward(self, x, h):
+        return self.outward(torch.tanh(self.inward(torch.cat((x, h), dim=1))))
+
+
+def get_inputs():
+    return [torch.randn(256, 4096), torch.randn(256, 4096)]
+
+
+def get_init_inputs():
+    return []
+"""
+
+
+@pytest.mark.parametrize("gpu_name", ["H100", "RTX 4090"])
+def test_no_loop_spills_and_tiles_fit(gpu_name: str) -> None:
+    problem, gpu = Problem.from_source(CELL), find(gpu_name)
+    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
+    proposals = RecurrenceCompiler().propose(Situation(problem, None, None, gpu, stage, {}, "tf32"))
+    found = inspect(problem, proposals.candidates[0].source, gpu)
+    assert {kernel.kernel for kernel in found.resources} >= {"multiply_kernel_1", "multiply_kernel_2"}
+    for kernel in found.resources:
+        assert not kernel.problem
+        assert kernel.spills.in_loop == 0
+        assert kernel.shared_dynamic_bytes <= gpu.shared_memory_per_block_bytes
+
+
+def test_all_sms_have_work_and_few_rows_share_a_tile() -> None:
+    gpu = find("H100")
+    wide = choose_tile(256, 16384, 32768, "tf32", gpu)
+    assert 256 // wide.rows * (16384 // wide.columns) * wide.split >= 0.9 * gpu.sms
+    narrow = choose_tile(256, 8192, 16384, "tf32", gpu)
+    assert 256 // narrow.rows * (8192 // narrow.columns) * narrow.split >= 0.9 * gpu.sms
+    few = choose_tile(8, 16384, 16384, "tf32", gpu)
+    assert few.rows == 16

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from tilewright.judge.operators import OperatorMode
 
 aten = torch.ops.aten
 ALLOCATIONS = frozenset(
@@ -106,7 +107,7 @@ class Guards:
         return found
 
 
-class Poisoned(TorchDispatchMode):  # type: ignore[misc]  # torch carries no types here
+class Poisoned(OperatorMode):
     """Every uninitialised tensor comes filled, and between guard zones if wanted.
 
     Args:

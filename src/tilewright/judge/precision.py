@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
+
+from tilewright.judge.operators import OperatorMode
 
 PRECISIONS = {
     "float64": torch.float64,
@@ -85,7 +86,7 @@ def is_real(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-class Float64(TorchDispatchMode):  # type: ignore[misc]  # torch carries no types here
+class Float64(OperatorMode):
     """Carries every floating-point operation out in float64.
 
     Casts to narrower types are dropped: they are part of how the reference computes, not of what.

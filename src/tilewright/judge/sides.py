@@ -30,10 +30,14 @@ def import_candidate(source: str, path: str, name: str = "ModelNew") -> Callable
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every generator that a problem may draw from."""
+    """Seed every generator that a problem may draw from.
+
+    As torch.manual_seed does, whose first call would import all of torch.compile: a second of each check.
+    """
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
 
 
 def draw(problem: ProblemModule, path: str, seed: int, device: torch.device) -> tuple[list[Any], list[Any]]:

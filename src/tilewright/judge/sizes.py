@@ -13,18 +13,16 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tilewright.errors import ProblemError
 from tilewright.judge.budget import Undecidable
 from tilewright.judge.compare import flatten
 from tilewright.judge.constants import described, integer_literals, size_constants, with_sizes
 from tilewright.judge.failures import CandidateFailure, reference_code
-from tilewright.judge.sides import build_reference, cloned, forward, pairs
+from tilewright.judge.sides import cloned, forward, pairs
 from tilewright.judge.trial import Case, build
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import call_piece, import_problem
@@ -170,11 +168,11 @@ def _last_tile(cost: Cost, halved: Cost) -> bool:
 def elements(text: str) -> int | None:
     """Numbers in all inputs and parameters of a problem, without allocating them; None if unknown."""
     try:
-        with FakeTensorMode():
+        with torch.device("meta"):
             problem = import_problem(text, "problem.py")
             model = problem.model(*call_piece(problem, "get_init_inputs", "problem.py"))
             inputs = call_piece(problem, "get_inputs", "problem.py")
-    except Exception:  # noqa: BLE001  fake tensors cannot carry every problem; then its size stays
+    except Exception:  # noqa: BLE001  not every problem runs without memory; then its size stays
         return None
     tensors = [*model.parameters(), *(v for v in flatten(inputs) if isinstance(v, torch.Tensor))]
     return sum(int(tensor.numel()) for tensor in tensors)
@@ -190,17 +188,17 @@ def matched_at_full_size(case: Case, text: str) -> dict[str, str]:
     """
     problem = import_problem(text, case.problem_path)
 
-    def construct() -> tuple[list[Any], nn.Module]:
-        init_inputs = call_piece(problem, "get_init_inputs", case.problem_path)
-        return init_inputs, build_reference(problem, case.problem_path, init_inputs, 0, case.device)
+    init_inputs = call_piece(problem, "get_init_inputs", case.problem_path)
+
+    def construct() -> nn.Module:
+        with reference_code(case.problem_path):
+            return problem.model(*cloned(init_inputs))
 
     try:
-        with FakeTensorMode():  # shapes are enough
-            init_inputs, reference = construct()
-        if any(isinstance(value, torch.Tensor) for value in flatten(init_inputs)):
-            init_inputs = call_piece(problem, "get_init_inputs", case.problem_path)
-    except ProblemError:  # not every constructor runs on fake tensors
-        init_inputs, reference = construct()
+        with torch.device("meta"):  # shapes are enough
+            reference = construct()
+    except ProblemError:  # not every constructor runs without memory
+        reference = construct()
     shapes = case.command("shapes", init_inputs=init_inputs).values
     return {**(case.mapping or {}), **pairs(reference, shapes["parameters"], shapes["buffers"], case.mapping)}
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 from triton.runtime import interpreter
 from triton.runtime.jit import JITFunction
 
 from tilewright.judge.findings import Finding, Kind
+from tilewright.judge.operators import OperatorMode
 
 FLOPS_PER_BYTE = 20  # float32, 67 TFLOP/s over 3.35 TB/s: NVIDIA H100 SXM data sheet
 MOST = 0.5  # torch operators that do more than this share of the work do "most" of it
@@ -250,7 +250,7 @@ def _launching(around: Callable[[str, Callable[[], Any], list[torch.Tensor]], An
         interpreter.GridExecutor.__call__, JITFunction.run = interpreted, compiled
 
 
-class _Operators(TorchDispatchMode):  # type: ignore[misc]  # torch carries no types here
+class _Operators(OperatorMode):
     """Counts the work of every operator but glue."""
 
     def __init__(self, ran: Ran) -> None:

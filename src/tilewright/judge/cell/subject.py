@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tilewright.judge import assembly, cooperative, memory
 from tilewright.judge.cell.protocol import Received, opened
@@ -74,9 +73,9 @@ class Subject:
     def shapes(self, init_inputs: list[Any]) -> dict[str, Any]:
         """The shapes of parameters and buffers, without memory for them where that works."""
         try:
-            with FakeTensorMode(), self._candidate():
-                return _shapes(self.model_new(*opened(torch.empty_like, init_inputs)))
-        except CandidateFailure:  # not every constructor runs on fake tensors
+            with torch.device("meta"), self._candidate():
+                return _shapes(self.model_new(*_plain(init_inputs)))
+        except CandidateFailure:  # not every constructor runs without memory
             with self._candidate():
                 return _shapes(self.model_new(*_plain(init_inputs)))
 

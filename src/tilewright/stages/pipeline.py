@@ -242,7 +242,7 @@ def _run_stage(
         task.plan,
     )
     notes: list[str] = [] if prospects.helps else [f"run because it was asked for, although {prospects.why}"]
-    groups: list[Sequence[Contender]] = []  # that are ahead, each in the order of its own race
+    groups: list[Sequence[Contender]] = []  # each ranked; of two that are equal the one made of winners
     tried = runnable = judged_correct = 0
     for proposer in proposers:
         proposals = proposer.propose(situation)
@@ -258,11 +258,10 @@ def _run_stage(
         )
         if not ranking.ahead:
             continue
-        groups.append(ranking.ahead)
         finished = proposer.finish(situation, [c.candidate for c in ranking.ahead if c.candidate])
         notes.extend(finished.notes)
-        correct = _judge_all(session, stage, _prune(session, stage, finished.candidates))
-        groups.extend([correct] if correct else [])
+        together = _judge_all(session, stage, _prune(session, stage, finished.candidates))
+        groups.extend([together, ranking.ahead] if together else [ranking.ahead])
     ranked = groups[0] if groups else ()
     if len(groups) > 1:
         ranking = race(session.track, best, [c for group in groups for c in group], session.say)

@@ -6,6 +6,7 @@ On the CPU the figures mean nothing to anybody; who waits, who hides time and wh
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,12 +15,14 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from tilewright.judge import sampling
 from tilewright.judge.failures import CandidateFailure
 from tilewright.judge.lane import Lane, Reading
 from tilewright.judge.sampling import BLOCKS_OF_A_PROCESS, Blocks, _within, compare_speed
-from tilewright.judge.speed_model import Rules, SpeedOutcome
+from tilewright.judge.speed import decide
+from tilewright.judge.speed_model import Block, Rules, SpeedOutcome
 from tilewright.judge.timing import time_all
 from tilewright.judge.timing_model import Side
 
@@ -266,3 +269,32 @@ def test_looks_are_cut_to_the_time_there_is_and_the_first_one_stays(blocks: floa
     assert cut.looks == rules.looks[: len(cut.looks)] and cut.looks
     assert len(cut.looks) == 1 or cut.looks[-1] + cut.noise_blocks <= blocks
     assert cut.false_alarm == rules.false_alarm
+
+
+class Processes:
+    """Simulated sides of 100 µs whose processes differ, by twice as much as blocks do."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.blocks = 0
+
+    def pair_block(self) -> Block:
+        return self._block(2)
+
+    def same_block(self) -> Block:
+        return self._block(None)
+
+    def _block(self, second: int | None) -> Block:
+        if self.blocks % BLOCKS_OF_A_PROCESS == 0:
+            self.offsets = [self.draw.gauss(0.0, 0.006) for _ in range(3)]
+        self.blocks += 1
+        one, other = self.draw.sample((0, 1), 2)
+        other = other if second is None else second
+        times = [100.0 * math.exp(self.offsets[n] + self.draw.gauss(0.0, 0.003)) for n in (one, other)]
+        return Block((times[0],), (times[1],))
+
+
+def test_what_lasts_as_long_as_a_process_is_no_difference() -> None:
+    found = [decide(Processes(seed), Rules(), "wall time, warm L2").outcome for seed in range(300)]
+    alarms = sum(outcome is not SpeedOutcome.NO_DIFFERENCE for outcome in found)
+    assert alarms <= stats.binom.ppf(0.999, len(found), Rules().false_alarm)

@@ -25,8 +25,8 @@ from tilewright.judge.verdict import Outcome
 
 SAMPLES = 5  # of a side in a block
 COMPARED = 8  # one block in so many has outputs compared, on average
-# Then all cells are replaced. Starting them takes seconds, so not after every block. Simulated, 8 keep the rate
-# of false alarms as long as processes differ by no more than twice what blocks do; 4 keep it far beyond.
+# Then all cells are replaced. Starting them takes seconds, so not after every block. Simulated, 8 keep the
+# rate of false alarms as long as processes differ by no more than twice what blocks do; 4 far beyond that.
 BLOCKS_OF_A_PROCESS = 8
 
 

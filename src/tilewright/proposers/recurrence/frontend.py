@@ -7,6 +7,7 @@ from tilewright.proposers.recurrence.expand import expand
 from tilewright.proposers.recurrence.ir import Network
 from tilewright.proposers.recurrence.merge import merge_products
 from tilewright.proposers.recurrence.partition import partition
+from tilewright.proposers.recurrence.roles import name_by_role
 from tilewright.proposers.recurrence.shorten import shorten
 from tilewright.proposers.recurrence.simplify import simplify
 from tilewright.proposers.recurrence.trace import trace
@@ -22,6 +23,7 @@ PASSES = (
     fuse_biases,
     merge_products,
     simplify,
+    name_by_role,
 )
 
 

@@ -204,7 +204,9 @@ def test_wrong_integers_are_wrong() -> None:
 
 def test_sizes_are_cut_first_where_only_launches_are_saved_and_said_so() -> None:
     problem = text("steps_problem.py", ("STEPS = 512", "STEPS = 4096"))  # too many for 3 s
-    verdict = judged(problem, text("steps.py"), trials=2, interpreter_seconds=6.0)
+    verdict = judged(
+        problem, text("steps.py"), trials=2, interpreter_seconds=6.0, limits=Limits(seconds=240.0)
+    )
     assert verdict.correct, verdict.reason
     assert verdict.sizes.startswith("STEPS 4096 → ")
     assert "HIDDEN" not in verdict.sizes

@@ -210,10 +210,12 @@ def measured(case: Case, seed: int) -> Callable[[str], Cost]:
         cut = replace(case, problem=import_problem(text, case.problem_path), text=text)
         instance = build(cut, seed)
         case.announce("reference")
-        started = time.process_time()
-        with reference_code(case.problem_path):
-            forward(instance.reference, cloned(instance.inputs), seed)
-        reference_seconds = time.process_time() - started
+        reference_seconds = math.inf
+        for _ in range(2):  # the first run may prepare much that later ones find ready
+            started = time.process_time()
+            with reference_code(case.problem_path):
+                forward(instance.reference, cloned(instance.inputs), seed)
+            reference_seconds = min(reference_seconds, time.process_time() - started)
         cost = case.command("cost", inputs=instance.inputs, seed=seed).values
         return Cost(
             cost["launches"],

@@ -54,6 +54,7 @@ class Subject:
         self.inputs: list[Any] = []
         self.outputs: Any = None
         self.calls = 0
+        self.prepared = False
         self.choice = ConfigChoice()
         self.findings: Callable[[], Sequence[Finding]] = tuple
         self.scratch: torch.Tensor | None = None
@@ -184,11 +185,12 @@ class Subject:
 
     def cost(self, inputs: list[Any], seed: int) -> dict[str, Any]:
         """What one forward would cost under the interpreter, from a sample of its programs."""
-        tally = Tally()
         given = self._placed(inputs, fresh=True, offset=0)
         self.choice.index = 0
-        with self._candidate(), tally.applied(), self.choice.applied():
-            self._forward(given, seed, cold=False)
+        tally = self._tallied(given, seed)
+        if not self.prepared:  # a first run may prepare much that later ones find ready
+            tally = self._tallied(given, seed)
+            self.prepared = True
         self.outputs = None
         return {
             "launches": tally.launches,
@@ -196,6 +198,12 @@ class Subject:
             "seconds": tally.seconds,
             "most_by_kernel": dict(tally.most_by_kernel),
         }
+
+    def _tallied(self, given: list[Any], seed: int) -> Tally:
+        tally = Tally()
+        with self._candidate(), tally.applied(), self.choice.applied():
+            self._forward(given, seed, cold=False)
+        return tally
 
     def _forward(self, given: list[Any], seed: int, *, cold: bool) -> tuple[float, float, float]:
         """Wall, device and drained time, microseconds; see `call`. On the CPU all three are wall time."""

@@ -48,7 +48,10 @@ def emit(
         Declined: a CTA would need columns that another one holds, or the group does not fit the GPU.
     """
     members = network(group, types, precision, wanted)
-    choose = spread_streamed.choose if streamed else spread_plan.choose
-    chosen = layout or choose(group, gpu, members.operand_bytes)
-    text, helpers = kernels(members, chosen, name)
-    return wrapper(members, chosen, name, text, helpers)
+    if layout is None:
+        if streamed:
+            layout = spread_streamed.choose(group, gpu, members.operand_bytes)
+        else:
+            layout = spread_plan.choose(group, gpu, members.operand_bytes, members.copies)
+    text, helpers = kernels(members, layout, name)
+    return wrapper(members, layout, name, text, helpers)

@@ -79,6 +79,11 @@ class Members:
     operand: str
     input_precision: str | None
 
+    @property
+    def copies(self) -> int:
+        """Of an operand in registers: tf32x3 multiplies its large and its small part apart."""
+        return 2 if self.input_precision == "tf32x3" else 1
+
     def operand_bytes(self, loop: Recurrence, product: Product) -> int:
         return BYTES[self.operand]
 

@@ -104,8 +104,14 @@ def chunks(inner: int, split: int = 1) -> tuple[tuple[int, int], ...]:
     return tuple(parts)
 
 
-def layouts(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int]) -> Iterator[Layout]:
-    """Every layout of a group that fits a GPU."""
+def layouts(
+    group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int], copies: int = 1
+) -> Iterator[Layout]:
+    """Every layout of a group that fits a GPU.
+
+    Args:
+        copies: of an operand in registers: 2 where a product is made of its large and its small part.
+    """
     batch = max(loop.batch for loop in group.members)
     tiles = -(-batch // ROWS)
     for units in UNITS:
@@ -113,7 +119,7 @@ def layouts(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], in
         if sum(ctas) * tiles > gpu.sms:
             continue
         for warps, split in ((2, 1), (2, 2), (4, 1), (4, 4), (8, 1), (8, 8)):
-            needs = [_needs(loop, units, warps, split, bytes_of) for loop in group.members]
+            needs = [_needs(loop, units, warps, split, bytes_of, copies) for loop in group.members]
             weights, operands, memory, widest, chain = (max(column) for column in zip(*needs, strict=True))
             if split == 1 and 2 * widest < MMA_COLUMNS * warps:  # at most two warps do the same work
                 continue
@@ -125,7 +131,12 @@ def layouts(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], in
 
 
 def _needs(
-    loop: Recurrence, units: int, warps: int, split: int, bytes_of: Callable[[Recurrence, Product], int]
+    loop: Recurrence,
+    units: int,
+    warps: int,
+    split: int,
+    bytes_of: Callable[[Recurrence, Product], int],
+    copies: int,
 ) -> tuple[int, int, int, int, int]:
     """Registers of a thread for weights and for operands, bytes of shared memory, columns of the widest tile,
     and a warp's matrix instructions that wait for the step before.
@@ -140,25 +151,25 @@ def _needs(
         inner = -(-product.inner // (MMA_INNER * split)) * MMA_INNER  # of one part
         size = inner * bytes_of(loop, product)
         instructions = max(columns, pieces) // pieces * size // MATRIX_INNER_BYTES
-        weights += instructions * MMA_COLUMNS * MATRIX_INNER_BYTES // (32 * 4)
+        weights += copies * instructions * MMA_COLUMNS * MATRIX_INNER_BYTES // (32 * 4)
         chain += instructions if product.left in following else 0
         staged += columns * size * split
         arriving = max(arriving, ROWS * size * split)
         widest = max(widest, columns)
-    in_a_dot = min(arriving, LONGEST_CHUNK * ROWS * 2) // split
+    in_a_dot = copies * min(arriving, LONGEST_CHUNK * ROWS * 2) // split
     sums = ROWS * max(widest * split // warps, MMA_COLUMNS) * 4
     operands = (arriving // warps + in_a_dot + sums) // (32 * 4)
     step = max(arriving, warps * sums if split > 1 else 0, STEP_SHARED_BYTES)
     return weights, operands, staged + step, widest, chain
 
 
-def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int]) -> Layout:
-    """The layout with the shortest step.
+def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int], copies: int = 1) -> Layout:
+    """The layout with the shortest step; arguments as of `layouts`.
 
     Raises:
         Declined: none fits.
     """
-    fitting = list(layouts(group, gpu, bytes_of))
+    fitting = list(layouts(group, gpu, bytes_of, copies))
     if not fitting:
         raise Declined(f"the weights do not fit the registers of {gpu.sms} SMs together")
     return min(fitting, key=_step_cost)

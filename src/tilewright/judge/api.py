@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tilewright import workers
 from tilewright.errors import (
     ProblemError,
@@ -67,7 +69,7 @@ def check(
         mapping: parameter of ModelNew → parameter of Model, where names and shapes do not say.
         trials: fresh sets of inputs and parameters; more are drawn where a file lists more autotune
             configs, so that each is used.
-        limits: of the worker process.
+        limits: of the worker process and the cell; by default `default_limits()`.
         interpreter_seconds: what the candidate's interpreted calls may take together.
         allow: what the candidate may do beside computing; what it is seen to do otherwise makes the
             verdict NOT_ALLOWED.
@@ -88,7 +90,7 @@ def check(
         raise ValueError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
     if trials < 1:
         raise ValueError("at least one trial is needed")
-    limits = limits or Limits()
+    limits = limits or default_limits()
     with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
         phase = Path(folder) / "phase"
         payload = {
@@ -115,6 +117,15 @@ def check(
         if plugged is None or plugged.name != target.name:
             verdict = replace(verdict, evidence=Evidence.MEASURED_ON)
     return verdict
+
+
+def default_limits(at_once: int = 1) -> Limits:
+    """Of a judge's worker and its cells together: five minutes, and most of this machine's memory.
+
+    Args:
+        at_once: how many checks share the machine.
+    """
+    return Limits(seconds=300.0, memory_bytes=int(0.75 * psutil.virtual_memory().total) // at_once)
 
 
 def time_sides(

@@ -83,6 +83,7 @@ class Lane:
         Raises:
             CandidateFailure: it raised, or its outputs are wrong.
         """
+        self._serve("prepare")
         answer = self._serve("call", inputs=inputs, seed=seed, fresh=fresh, cold=cold)
         if truth is not None:
             comparison = compared(self.case, truth, inputs, answer).comparison

@@ -18,7 +18,7 @@ from tilewright.judge.cell.outside import Cell
 from tilewright.judge.compare import flatten
 from tilewright.judge.constants import integer_literals, size_constants
 from tilewright.judge.diagnose import diagnose
-from tilewright.judge.failures import CandidateFailure
+from tilewright.judge.failures import DEVICE_FAULT, CandidateFailure
 from tilewright.judge.findings import Finding, Kind, forbidden
 from tilewright.judge.generality import generality
 from tilewright.judge.means import spirit
@@ -75,6 +75,7 @@ class Session:
         self.started = time.perf_counter()
         self.calls = 0
         self.configs = 1
+        self.fault = ""
         self.earlier: list[list[Any]] = []
         self.answer = Verdict(
             Outcome.NOT_CHECKED,
@@ -139,6 +140,8 @@ class Session:
             instance, drawn = self._trial(case, fitted)
             if number == 0:
                 self._settles(case, drawn)
+        self._found(*spirit(case, instance.seed ^ 16))
+        instance = build(case, instance.seed)  # leaving kernels out has built others
         self._beside(case, fitted, instance, drawn)
         while self.calls < self._calls_for_configs() and (not self._late() or self.calls < 2):
             self._trial(case, fitted)
@@ -153,7 +156,7 @@ class Session:
         """
         if not self._late():
             self._found(*generality(case, instance.seed ^ 8))
-        self._found(*spirit(case, instance.seed ^ 16), *self._observed())
+        self._found(*self._observed())
         allowed = [Kind(kind) for kind in self.payload["allow"]]
         breaches = forbidden(self.answer.findings, allowed)
         if breaches:
@@ -227,7 +230,12 @@ class Session:
         self.announce("reference")
         try:
             truth = find_truth(case, instance.reference, inputs, instance.seed, slack=regime.slack)
-        except (ProblemError, Undecidable):
+        except ProblemError as error:
+            if self.on_gpu and DEVICE_FAULT.search(error.what):
+                self.fault = f"{regime.name} the reference broke the judge's CUDA context: {error.what}"
+                self._note(f"{self.fault}; what would have followed was not tried")
+            return None
+        except Undecidable:
             return None
         if not defined(regime, truth.expected, drawn.truth.expected):
             return None
@@ -266,6 +274,9 @@ class Session:
         return self.configs + self.on_gpu if self.configs > 1 else 1
 
     def _late(self) -> bool:
+        """Whether nothing more is to be tried: time is up, or this process has lost its device."""
+        if self.fault:
+            return True
         elapsed = time.perf_counter() - self.started
         return elapsed > (
             GPU_SECONDS if self.on_gpu else OVERRUN * float(self.payload["interpreter_seconds"])

@@ -170,6 +170,7 @@ def call(
     if truth is None:
         case.announce("reference")
         truth = find_truth(case, instance.reference, inputs, seed)
+    case.command("prepare")
     return compared(case, truth, inputs, case.command("call", inputs=inputs, seed=seed, **how))
 
 

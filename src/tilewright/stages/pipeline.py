@@ -15,7 +15,7 @@ from tilewright.evidence import weakest
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.api import inspect, inspect_many
 from tilewright.inspect.model import Inspection
-from tilewright.judge.api import check
+from tilewright.judge.api import check, default_limits
 from tilewright.judge.findings import Kind
 from tilewright.judge.verdict import Verdict
 from tilewright.problem import Problem
@@ -34,12 +34,11 @@ from tilewright.stages.race import (
     race,
 )
 from tilewright.stages.summary import Gain, StageReport, Summary
-from tilewright.workers import Limits
 
 JUDGED_AT_ONCE = min(4, os.cpu_count() or 1)  # correctness only; timing has the GPU to itself
 INTERPRETER_SECONDS = 12.0  # for each candidate; sizes are cut to fit
 ALGORITHM_SECONDS = 60.0  # the same for a new algorithm: few candidates, with sizes of their own to keep
-JUDGE_LIMITS = Limits(seconds=300.0)
+JUDGE_LIMITS = default_limits(JUDGED_AT_ONCE)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The inside of a cell: `python -m tilewright.judge.cell.inside FOLDER IN OUT DEVICE`.
+"""The inside of a cell: `python -m tilewright.judge.cell.inside FOLDER IN OUT DEVICE isolated|bare`.
 
 Serves one command after another: import the candidate, build it, load parameters, call it. A call that
 is checked and a call that is timed are the same command, so the candidate cannot tell them apart. The
@@ -21,16 +21,21 @@ from tilewright.judge.cell.isolation import isolate
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def main(folder: Path, incoming: int, outgoing: int, device: str) -> None:
+def main(folder: Path, incoming: int, outgoing: int, device: str, *, isolated: bool) -> None:
     """Serve until the judge closes the pipe."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    isolation = isolate([folder, Path(os.environ["TRITON_CACHE_DIR"])])
+    writable = [folder, Path(os.environ["TRITON_CACHE_DIR"])]
+    isolation = isolate(writable) if isolated else "none: the device did not start under it"
     from tilewright.judge.cell.protocol import Channel, ProtocolError, Reader, Writer
     from tilewright.judge.cell.subject import Subject
 
     channel = Channel(incoming, outgoing)
-    subject = Subject(device)
+    try:
+        subject = Subject(device)
+    except RuntimeError as error:  # the device's driver wants something that was taken from it
+        channel.send({"unusable": str(error)})
+        os._exit(1)
     channel.send({"isolation": isolation})
     while True:
         try:
@@ -59,4 +64,6 @@ def _served(subject: Any, message: dict[str, Any], reader: Any, writer: Any) -> 
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(
+        Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], isolated=sys.argv[5] == "isolated"
+    )

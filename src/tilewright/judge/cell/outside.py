@@ -43,41 +43,54 @@ class Cell:
 
     def __init__(self, folder: Path, device: str, source: str, under: Sequence[str] = ()) -> None:
         self.folder = folder
-        to_cell, from_cell = os.pipe(), os.pipe()
         self.output = folder / "output.txt"
         # Made here, so that what the cell puts in their place is never read.
         for name in ("to_cell.bin", "from_cell.bin"):
             (folder / name).touch()
+        self.reader = Reader(folder / "from_cell.bin", trusted=False)
+        self._inside = [*under, sys.executable, "-m", "tilewright.judge.cell.inside", str(folder)]
+        self._device = device
+        self._environment = _environment(folder, device, source)
+        self._isolation: str | None = None
+        self._start("isolated")
+
+    def _start(self, how: str) -> None:
+        to_cell, from_cell = os.pipe(), os.pipe()
         with self.output.open("wb") as output:
-            descriptors = (str(to_cell[0]), str(from_cell[1]))
             self.process = subprocess.Popen(
-                [
-                    *under,
-                    sys.executable,
-                    "-m",
-                    "tilewright.judge.cell.inside",
-                    str(folder),
-                    *descriptors,
-                    device,
-                ],
+                [*self._inside, str(to_cell[0]), str(from_cell[1]), self._device, how],
                 pass_fds=(to_cell[0], from_cell[1]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=_environment(folder, device, source),
+                cwd=self.folder,
+                env=self._environment,
             )
         os.close(to_cell[0])
         os.close(from_cell[1])
         self.channel = Channel(from_cell[0], to_cell[1])
-        self.reader = Reader(folder / "from_cell.bin", trusted=False)
-        self._isolation: str | None = None
 
     @property
     def isolation(self) -> str:
-        """What holds the process; waits until it has started."""
+        """What holds the process; waits until it has started.
+
+        Where the device does not start under isolation the cell is started once more without, before it
+        has seen anything of the candidate.
+
+        Raises:
+            CandidateFailure: it does not start.
+        """
         if self._isolation is None:
-            self._isolation = str(self._receive().get("isolation", ""))
+            started = self._receive()
+            if "unusable" in started:
+                self._end()
+                self._start("bare")
+                started = self._receive()
+            if "unusable" in started:
+                raise CandidateFailure(
+                    Outcome.NOT_CHECKED, f"the device does not start: {started['unusable']}"
+                )
+            self._isolation = str(started.get("isolation", ""))
         return self._isolation
 
     def command(self, name: str, /, **arguments: Any) -> Answer:
@@ -140,13 +153,16 @@ class Cell:
 
     def close(self) -> None:
         """End the process, and what it left running in its group is left to the judge's own end."""
+        self._end()
+        self.reader.close()
+
+    def _end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
         for descriptor in (self.channel.incoming, self.channel.outgoing):
             if descriptor >= 0:
                 os.close(descriptor)
-        self.reader.close()
 
 
 @contextlib.contextmanager

@@ -48,6 +48,8 @@ class Subject:
             cooperative.install()
             assembly.enable()
             memory.install()
+        else:
+            torch.zeros(1, device=self.device)  # starts the device
         self.source = self.path = ""
         self.model_new: Any = None
         self.model: nn.Module | None = None
@@ -108,6 +110,14 @@ class Subject:
             self.model = self.model.to(self.device)
         return {}
 
+    def prepare(self) -> dict[str, Any]:
+        """Before a call, and outside of its time: let the last outputs go, and poison a GPU's free memory."""
+        self.outputs = None
+        if not self.interpreted:
+            poison_cache()
+            poison_free_memory(finite=self.finite)
+        return {}
+
     def call(
         self,
         inputs: list[Any],
@@ -120,7 +130,7 @@ class Subject:
         without: str | None = None,
         guarded: bool = False,
     ) -> dict[str, Any]:
-        """One forward.
+        """One forward, after `prepare`.
 
         Args:
             seed: of every generator, set just before.
@@ -138,7 +148,6 @@ class Subject:
             to the end of all streams, all three read in here; most, the longest list of autotune
             configs, and used, the configs of this call; broken, what was written into guard zones.
         """
-        self.outputs = None
         given = self._placed(inputs, fresh=fresh or misaligned, offset=int(misaligned))
         guards = Poisoned(finite=self.finite, guard_bytes=GUARD_BYTES) if guarded else None
         if guards is not None and guards.guards is not None:
@@ -169,7 +178,7 @@ class Subject:
             with recorded() as ran:
                 self._forward(given, seed, cold=False)
             if not self.interpreted:
-                ran.kernels = on_device(lambda: self._forward(given, seed, cold=False))
+                ran.kernels = on_device(lambda: self._once(given, seed))
         self.outputs = None
         return dataclasses.asdict(ran)
 
@@ -199,6 +208,13 @@ class Subject:
             "most_by_kernel": dict(tally.most_by_kernel),
         }
 
+    def _once(self, given: list[Any], seed: int) -> None:
+        """The forward and nothing else."""
+        assert self.model is not None
+        seed_everything(seed)
+        with torch.no_grad():
+            self.outputs = self.model(*given)
+
     def _tallied(self, given: list[Any], seed: int) -> Tally:
         tally = Tally()
         with self._candidate(), tally.applied(), self.choice.applied():
@@ -215,8 +231,6 @@ class Subject:
                 self.outputs = self.model(*given)
                 wall = (time.perf_counter() - began) * 1e6
             return wall, wall, wall
-        poison_cache()
-        poison_free_memory(finite=self.finite)
         if cold:
             self._flush()
         start, end, drained = (torch.cuda.Event(enable_timing=True) for _ in range(3))

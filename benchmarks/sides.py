@@ -156,11 +156,10 @@ def model_new(case: Case, path: Path) -> Run:
     seed_everything(0)
     model = load(path).ModelNew(*arguments)
     state, own = state_of(case.model), state_of(model)
-    shapes = [
-        {n: tuple(v.shape) for n, v in values()} for values in (model.named_parameters, model.named_buffers)
-    ]
+    parameters = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    buffers = {name: tuple(value.shape) for name, value in model.named_buffers()}
     with torch.no_grad():
-        for new, old in pairs(case.model, *shapes, None).items():
+        for new, old in pairs(case.model, parameters, buffers, None).items():
             own[new].copy_(state[old])
     model = model.to(device)
     return partial(model.eval(), *case.inputs)

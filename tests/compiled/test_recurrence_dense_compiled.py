@@ -8,7 +8,7 @@ from tilewright.gpu.catalogue import find
 from tilewright.inspect.api import inspect
 from tilewright.problem import Problem
 from tilewright.proposers.base import Situation
-from tilewright.proposers.recurrence.emit_dense import choose_tile
+from tilewright.proposers.recurrence.emit.dense_kernel import choose_tile
 from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
 from tilewright.stages.catalogue import stages
 

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "recurrence"))
 import cells  # noqa: E402
 
 from tilewright.proposers.recurrence import ops  # noqa: E402
-from tilewright.proposers.recurrence.emit_spread import emit  # noqa: E402
 from tilewright.proposers.recurrence.ir import Declined  # noqa: E402
+from tilewright.proposers.recurrence.spread.emit import emit  # noqa: E402
 
 pytestmark = pytest.mark.compiled
 STEPS = 8

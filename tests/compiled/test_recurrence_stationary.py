@@ -12,9 +12,11 @@ import pytest
 
 from tilewright.gpu.catalogue import find
 from tilewright.inspect import sass
-from tilewright.proposers.recurrence import emit_gluon, emit_stationary, ir, ops
-from tilewright.proposers.recurrence.assembly import HELPERS
-from tilewright.proposers.recurrence.emitted import Emitted
+from tilewright.proposers.recurrence import ir, ops
+from tilewright.proposers.recurrence.emit.assembly import HELPERS
+from tilewright.proposers.recurrence.emit.emitted import Emitted
+from tilewright.proposers.recurrence.stationary import emit as emit_stationary
+from tilewright.proposers.recurrence.stationary import gluon as emit_gluon
 
 pytestmark = pytest.mark.compiled
 STEPS, BATCH = 256, 8

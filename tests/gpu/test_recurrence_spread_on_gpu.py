@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "recurrence"))
 import cells  # noqa: E402
 
-from tilewright.proposers.recurrence import assembly, ops  # noqa: E402
-from tilewright.proposers.recurrence.emit_spread import emit  # noqa: E402
+from tilewright.proposers.recurrence import ops  # noqa: E402
+from tilewright.proposers.recurrence.emit import assembly  # noqa: E402
+from tilewright.proposers.recurrence.spread.emit import emit  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 IMPORTS = "import torch\nimport triton\nimport triton.language as tl\n\n"

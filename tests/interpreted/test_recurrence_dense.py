@@ -8,8 +8,8 @@ from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check
 from tilewright.problem import Problem
 from tilewright.proposers.base import Situation
-from tilewright.proposers.recurrence import emit_dense
-from tilewright.proposers.recurrence.emit_dense import Tile
+from tilewright.proposers.recurrence.emit import dense_kernel as emit_dense
+from tilewright.proposers.recurrence.emit.dense_kernel import Tile
 from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
 from tilewright.stages.catalogue import stages
 

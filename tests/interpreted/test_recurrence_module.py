@@ -12,8 +12,8 @@ from tilewright.judge.api import check
 from tilewright.judge.findings import Kind
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
-from tilewright.proposers.recurrence.emit_module import module
-from tilewright.proposers.recurrence.emitted import Emitted, Packed
+from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed
+from tilewright.proposers.recurrence.emit.module import module
 from tilewright.proposers.recurrence.ir import (
     Call,
     Group,

@@ -13,10 +13,10 @@ from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check
 from tilewright.judge.assembly import FORMS
 from tilewright.problem import Problem
-from tilewright.proposers.recurrence import emit_stationary
-from tilewright.proposers.recurrence.emit_module import module
-from tilewright.proposers.recurrence.frontend import compile_network
+from tilewright.proposers.recurrence.emit.module import module
+from tilewright.proposers.recurrence.frontend.passes import compile_network
 from tilewright.proposers.recurrence.ir import Group
+from tilewright.proposers.recurrence.stationary import emit as emit_stationary
 
 pytestmark = pytest.mark.interpreted
 SCRIPT = Path(__file__).parents[1] / "data" / "recurrence" / "interpret_stationary.py"

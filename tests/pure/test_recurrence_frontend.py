@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from tilewright.judge.constants import size_constants, with_sizes
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence.encode import decode, encode
-from tilewright.proposers.recurrence.frontend import compile_network
+from tilewright.proposers.recurrence.frontend.passes import compile_network
+from tilewright.proposers.recurrence.frontend.tape import is_random
 from tilewright.proposers.recurrence.ir import Declined, Name, Recurrence
-from tilewright.proposers.recurrence.tape import is_random
 from tilewright.proposers.recurrence.verify import VerifyError, verify
 from tilewright.proposers.recurrence.work import network_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilewright.proposers.recurrence.layout import WIDTH, fit
+from tilewright.proposers.recurrence.emit.layout import WIDTH, fit
 
 NAMES = [f"a_rather_long_name_{i}" for i in range(8)]
 

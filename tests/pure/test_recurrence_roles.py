@@ -6,7 +6,7 @@ import ast
 import sys
 from pathlib import Path
 
-from tilewright.proposers.recurrence.frontend import compile_network
+from tilewright.proposers.recurrence.frontend.passes import compile_network
 
 sys.path.append(str(Path(__file__).parents[1] / "data" / "recurrence"))
 from references import problem

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tilewright.gpu.catalogue import find
-from tilewright.proposers.recurrence.step_time import spread_us, stationary_us
+from tilewright.proposers.recurrence.plan.step_time import spread_us, stationary_us
 
 H200 = find("h200")
 KB = 1024

@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from tilewright.proposers.recurrence.emit.projections import projections
+from tilewright.proposers.recurrence.emit.sizes import compared
 from tilewright.proposers.recurrence.ir import (
     Call,
     Name,
@@ -21,9 +23,7 @@ from tilewright.proposers.recurrence.ir import (
     Stream,
     Tensor,
 )
-from tilewright.proposers.recurrence.projections import projections
-from tilewright.proposers.recurrence.sizes import compared
-from tilewright.proposers.recurrence.wavefront import depth_of, fuse_layers, side_by_side, wavefronts
+from tilewright.proposers.recurrence.plan.wavefront import depth_of, fuse_layers, side_by_side, wavefronts
 
 H = 8
 

@@ -18,10 +18,12 @@ import torch
 from tilewright.gpu.catalogue import find
 from tilewright.judge import assembly, cooperative
 from tilewright.judge.interpreter import repair
-from tilewright.proposers.recurrence import assembly as forms
-from tilewright.proposers.recurrence import ops, spread_plan, spread_streamed
-from tilewright.proposers.recurrence.emit_spread import emit
-from tilewright.proposers.recurrence.spread_members import network
+from tilewright.proposers.recurrence.emit import assembly as forms
+from tilewright.proposers.recurrence import ops
+from tilewright.proposers.recurrence.spread import plan as spread_plan
+from tilewright.proposers.recurrence.spread import streamed as spread_streamed
+from tilewright.proposers.recurrence.spread.emit import emit
+from tilewright.proposers.recurrence.spread.members import network
 
 IMPORTS = "import torch\nimport torch.nn as nn\nimport triton\nimport triton.language as tl\n\n"
 

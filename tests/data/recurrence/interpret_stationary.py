@@ -22,8 +22,9 @@ import torch
 from tilewright.gpu.catalogue import find
 from tilewright.judge import assembly as meanings
 from tilewright.judge.interpreter import repair
-from tilewright.proposers.recurrence import assembly, ir, ops
-from tilewright.proposers.recurrence.emit_stationary import emit
+from tilewright.proposers.recurrence import ir, ops
+from tilewright.proposers.recurrence.emit import assembly
+from tilewright.proposers.recurrence.stationary.emit import emit
 
 IMPORTS = "import torch\nimport triton\nimport triton.language as tl\n\n"
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tilewright.problem import import_problem
-from tilewright.proposers.recurrence.frontend import compile_network
+from tilewright.proposers.recurrence.frontend.passes import compile_network
 from tilewright.proposers.recurrence.ir import Network
 from tilewright.proposers.recurrence.oracle import execute
 

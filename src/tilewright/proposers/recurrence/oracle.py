@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from tilewright.proposers.recurrence.frontend.tape import binds, invoke
 from tilewright.proposers.recurrence.ir import Argument, Call, Name, Network, Node, Product, Recurrence
 from tilewright.proposers.recurrence.ops import OPS
-from tilewright.proposers.recurrence.tape import binds, invoke
 
 
 def execute(network: Network, inputs: Sequence[torch.Tensor], parameters: Mapping[str, torch.Tensor]) -> Any:

@@ -26,10 +26,10 @@ class RecurrenceCompiler:
             ProblemError: the reference does not run.
         """
         # These load torch, which a run without this stage does without.
-        from tilewright.proposers.recurrence.dense import worthwhile
-        from tilewright.proposers.recurrence.emit_module import module
-        from tilewright.proposers.recurrence.plan import plans
-        from tilewright.proposers.recurrence.sizes import free_sizes, limited
+        from tilewright.proposers.recurrence.emit.dense import worthwhile
+        from tilewright.proposers.recurrence.emit.module import module
+        from tilewright.proposers.recurrence.emit.sizes import free_sizes, limited
+        from tilewright.proposers.recurrence.plan.choice import plans
         from tilewright.proposers.recurrence.work import network_of
 
         problem, gpu, precision = situation.problem, situation.gpu, situation.precision

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tilewright.proposers.recurrence.frontend.tape import binds, names_in, reads
 from tilewright.proposers.recurrence.ir import Call, Name, Network, Node, Product, Recurrence, Tensor
 from tilewright.proposers.recurrence.ops import OPS
-from tilewright.proposers.recurrence.tape import binds, names_in, reads
 
 ROW_OPERATIONS = ("row_mean", "row_var")
 

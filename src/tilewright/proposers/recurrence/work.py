@@ -14,7 +14,7 @@ TASK = "tilewright.proposers.recurrence.work:network"
 
 def network(payload: dict[str, Any]) -> Any:
     """The encoded network of {"source", "path"}, or {"reason", "line"} where it is declined."""
-    from tilewright.proposers.recurrence.frontend import compile_network
+    from tilewright.proposers.recurrence.frontend.passes import compile_network
 
     try:
         return {"network": encode(compile_network(payload["source"], payload["path"]))}

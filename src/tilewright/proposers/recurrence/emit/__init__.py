@@ -1,0 +1,1 @@
+"""A network with planned loops as the text of a ModelNew file."""

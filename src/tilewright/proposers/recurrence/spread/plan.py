@@ -1,0 +1,185 @@
+"""How a group of recurrences is laid over the CTAs of a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tilewright.gpu.model import Gpu
+from tilewright.proposers.recurrence.ir import Declined, Group, Product, Recurrence
+from tilewright.proposers.recurrence.plan.step_time import MATRIX_INNER_BYTES, spread_us
+from tilewright.proposers.recurrence.spread.body import padded_gates
+
+ROWS = 16  # of the batch in one tile: the height of one mma instruction
+MMA_COLUMNS, MMA_INNER = 8, 16
+UNITS = (8, 16, 32, 64, 128)
+WEIGHT_REGISTERS = 144  # of a thread's 255; the rest holds one step's values and addresses
+MEASURED_REGISTERS = 150  # weights and operands: kernels were timed up to here as assembled unasked
+MOST_REGISTERS = 255  # that a thread can address
+EASY_REGISTERS = 176  # weights and operands together: no spill was seen up to here
+STEP_SHARED_BYTES = 16 * 1024  # at least, besides weights: rows of a state, gates on their way out, sums
+LONGEST_CHUNK = 256  # columns of a state read by one load
+BYTES = {"fp16": 2, "bf16": 2, "fp32": 4}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which CTA does what.
+
+    Args:
+        units: hidden units of a CTA.
+        warps: of a CTA.
+        rows: of the batch in one tile.
+        tiles: of the batch; each has its own CTAs.
+        ctas: of each member, for one tile.
+        registers: of a thread that hold weights.
+        operands: registers of a thread for the rows of a state on their way to a dot, and for its sums.
+        shared_bytes: of a CTA, about: weights on their way to registers, and rows of a state.
+        step_us: what a step is expected to take.
+        split: warps that share the columns of a state among them, each with its part of the weights; their
+            sums are added at the end. 1: every warp reads all columns.
+        piece: columns of a state in one piece, where weights are read from L2 every step; 0: they stay in
+            registers. stages: pieces on their way at a time.
+    """
+
+    units: int
+    warps: int
+    rows: int
+    tiles: int
+    ctas: tuple[int, ...]
+    registers: int
+    operands: int
+    shared_bytes: int
+    step_us: float
+    split: int = 1
+    piece: int = 0
+    stages: int = 1
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the assembler, left alone, may stop short of the registers there are and spill.
+
+        That of CUDA 12 stops at 128; where it holds the values easily, its own choice is as fast or faster.
+        """
+        return self.split > 1 or self.piece > 0 or self.registers + self.operands > MEASURED_REGISTERS
+
+    @property
+    def total(self) -> int:
+        return sum(self.ctas) * self.tiles
+
+
+def hidden_of(loop: Recurrence) -> int:
+    """H: the width that all states of a loop share.
+
+    Raises:
+        Declined: they differ.
+    """
+    widths = {state.width for state in loop.states}
+    if len(widths) != 1:
+        raise Declined(f"states of different widths ({', '.join(map(str, sorted(widths)))})", loop.line)
+    return widths.pop()
+
+
+def ctas_of(hidden: int, units: int) -> int:
+    """CTAs for H units: their units together fill whole mma instructions along K."""
+    count = -(-hidden // units)
+    while count * units % 16:
+        count += 1
+    return count
+
+
+def chunks(inner: int, split: int = 1) -> tuple[tuple[int, int], ...]:
+    """(first column, columns) of the loads that read `inner` columns: powers of two, as tiles must be.
+
+    Where warps share the columns, each has 16 of every load at least: the last may reach beyond `inner`.
+    """
+    least = MMA_INNER * split
+    longest = max(LONGEST_CHUNK, least)
+    parts: list[tuple[int, int]] = []
+    first = 0
+    while first < inner:
+        part = max(least, min(longest, 1 << ((inner - first).bit_length() - 1)))
+        parts.append((first, part))
+        first += part
+    return tuple(parts)
+
+
+def layouts(
+    group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int], copies: int = 1
+) -> Iterator[Layout]:
+    """Every layout of a group that fits a GPU.
+
+    Args:
+        copies: of an operand in registers: 2 where a product is made of its large and its small part.
+    """
+    batch = max(loop.batch for loop in group.members)
+    tiles = -(-batch // ROWS)
+    for units in UNITS:
+        ctas = tuple(ctas_of(hidden_of(loop), units) for loop in group.members)
+        if sum(ctas) * tiles > gpu.sms:
+            continue
+        for warps, split in ((2, 1), (2, 2), (4, 1), (4, 4), (8, 1), (8, 8)):
+            needs = [_needs(loop, units, warps, split, bytes_of, copies) for loop in group.members]
+            weights, operands, memory, widest, chain = (max(column) for column in zip(*needs, strict=True))
+            if split == 1 and 2 * widest < MMA_COLUMNS * warps:  # at most two warps do the same work
+                continue
+            if weights <= WEIGHT_REGISTERS and memory <= gpu.shared_memory_per_block_bytes:
+                total = sum(ctas) * tiles
+                exchanged = max(ROWS * p.inner * bytes_of(m, p) for m in group.members for p in m.products)
+                step_us = spread_us(chain, warps, total, exchanged, gpu)
+                yield Layout(units, warps, ROWS, tiles, ctas, weights, operands, memory, step_us, split)
+
+
+def _needs(
+    loop: Recurrence,
+    units: int,
+    warps: int,
+    split: int,
+    bytes_of: Callable[[Recurrence, Product], int],
+    copies: int,
+) -> tuple[int, int, int, int, int]:
+    """Registers of a thread for weights and for operands, bytes of shared memory, columns of the widest tile,
+    and a warp's matrix instructions that wait for the step before.
+
+    Operands are counted as they arrive, every thread with its share, as one dot reads them, and its sums.
+    """
+    weights = staged = arriving = widest = chain = 0
+    following = dict(loop.following)
+    for product in loop.products:
+        columns = padded_gates(max(1, product.width // hidden_of(loop))) * units
+        pieces = MMA_COLUMNS * (warps // split)  # columns that the warps of one part hold at a time
+        inner = -(-product.inner // (MMA_INNER * split)) * MMA_INNER  # of one part
+        size = inner * bytes_of(loop, product)
+        instructions = max(columns, pieces) // pieces * size // MATRIX_INNER_BYTES
+        weights += copies * instructions * MMA_COLUMNS * MATRIX_INNER_BYTES // (32 * 4)
+        chain += instructions if product.left in following else 0
+        staged += columns * size * split
+        arriving = max(arriving, ROWS * size * split)
+        widest = max(widest, columns)
+    in_a_dot = copies * min(arriving, LONGEST_CHUNK * ROWS * 2) // split
+    sums = ROWS * max(widest * split // warps, MMA_COLUMNS) * 4
+    operands = (arriving // warps + in_a_dot + sums) // (32 * 4)
+    step = max(arriving, warps * sums if split > 1 else 0, STEP_SHARED_BYTES)
+    return weights, operands, staged + step, widest, chain
+
+
+def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int], copies: int = 1) -> Layout:
+    """The layout with the shortest step; arguments as of `layouts`.
+
+    Raises:
+        Declined: none fits.
+    """
+    fitting = list(layouts(group, gpu, bytes_of, copies))
+    if not fitting:
+        raise Declined(f"the weights do not fit the registers of {gpu.sms} SMs together")
+    return min(fitting, key=_step_cost)
+
+
+def _step_cost(layout: Layout) -> tuple[bool, bool, float, int]:
+    """Without spills first, then the shorter step, then the one with fewer CTAs.
+
+    Warps share the columns of a state only where the registers would not do otherwise: adding their sums up
+    has not been timed.
+    """
+    tight = layout.registers + layout.operands > EASY_REGISTERS
+    return (tight, (layout.split > 1) != tight, layout.step_us, layout.total)

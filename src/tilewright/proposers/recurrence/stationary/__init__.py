@@ -1,0 +1,1 @@
+"""Plan (a): one program holds a loop's weights in registers for all steps."""

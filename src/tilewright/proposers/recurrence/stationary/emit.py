@@ -1,0 +1,119 @@
+"""The whole recurrence in one program per batch tile, its weights stationary in registers (Triton).
+
+A value [B, W] of a step is held transposed, as [warps, R, 8]: row r of warp w is column w * R + r of the
+value, the last axis the rows of the batch tile. A product is one batched tl.dot, a warp a batch entry:
+[warps, R, K] @ [warps, K, 8] with the left value broadcast over warps. Batched dots become mma.sync on
+every target, whose smallest tile (16×8×16) wastes nothing at 8 rows of batch, where wgmma reads 64 rows
+of weight for each 8 columns.
+
+Every value keeps the layout of that product's accumulator. What has no layout of its own is given it by
+a `like` operand: loads of streams, states, biases, and of the weight itself, whose `like` is a product of
+zeros. A weight loaded so is already the left operand of mma.sync and stays in registers; the one
+exchange of a step is that of the left value through shared memory.
+
+Where the operands of products are rounded to TF32, float16 or bfloat16, tanh and sigmoid are the
+hardware's tanh.approx.f32: within 2^-11 of the magnitude of tanh, 2^-12 of sigmoid, which is the rounding
+of the operands again, and exact at the ends (-1, 0, 1). In float32 they are made of ex2 and rcp, within 2e-7.
+"""
+
+from __future__ import annotations
+
+from tilewright.gpu.model import Gpu
+from tilewright.proposers.recurrence import ir
+from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed
+from tilewright.proposers.recurrence.emit.variables import renamed
+from tilewright.proposers.recurrence.plan.step_time import stationary_us
+from tilewright.proposers.recurrence.stationary.kernel import Kernel, plain
+from tilewright.proposers.recurrence.stationary.plan import TILE, Block, Plan, plan
+from tilewright.proposers.recurrence.stationary.slices import sink_slices
+
+
+def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str, name: str) -> Emitted:
+    """One kernel per member, launched side by side in one grid.
+
+    Raises:
+        ir.Declined: the weights do not fit the registers of an SM, a member reads another's result,
+            or a step mixes columns other than by a product.
+    """
+    return assembled(Kernel, group, gpu, precision, name)
+
+
+def assembled(
+    kind: type[Kernel],
+    group: ir.Group,
+    gpu: Gpu,
+    precision: str,
+    name: str,
+    imports: tuple[str, ...] = (),
+) -> Emitted:
+    """The group's kernel in the dialect that `kind` writes, with the function that launches it.
+
+    Raises:
+        ir.Declined: see `emit`.
+    """
+    if len(group.members) != 1:
+        raise ir.Declined("one program per batch tile runs one recurrence", group.members[0].line)
+    member = renamed(sink_slices(group.members[0]))
+    planned = plan(ir.Group((member,)), gpu, precision)
+    kernel = kind(member, planned.blocks[0], planned, f"{name}_kernel")
+    source = kernel.source()
+    packed = tuple(
+        Packed(argument, (block.product.weight,), _packing(block, planned))
+        for argument, block in kernel.packed
+    )
+    given = [state.initial for state in member.states]
+    given += [operand.value for operand in member.operands] + [stream.value for stream in member.streams]
+    arguments = tuple(dict.fromkeys(given)) + tuple(one.name for one in packed)
+    programs = -(-member.batch // TILE)
+    lines = [f"def {name}({', '.join(arguments)}):"]
+    steps = f"{plain(member.streams[0].value)}.shape[0]" if kernel.steps_given else str(member.steps)
+    lines.append(f'    """All steps in {programs} program(s) of {planned.warps} warps."""')
+    widths = {item.name: item.width for item in (*member.states, *member.body)}
+    for result in member.results:
+        time = f"{steps}, " if result.every_step else ""
+        shape = f"({time}{member.batch}, {widths[result.source]})"
+        lines.append(f"    {result.name} = torch.empty({shape}, device={given[0]}.device)")
+    lines.append(f"    {kernel.name}[({programs},)](")
+    lines += [f"        {argument}," for argument in kernel.arguments]
+    lines += [f"        num_warps={planned.warps},", "        num_stages=1,", "    )"]
+    lines.append(f"    return ({', '.join(result.name for result in member.results)},)")
+    return Emitted(
+        kernels=source,
+        wrapper="\n".join(lines) + "\n",
+        function=name,
+        arguments=arguments,
+        results=tuple(result.name for result in member.results),
+        step_us=stationary_us(planned.instructions(0), programs, kernel.dialect, gpu),
+        helpers=tuple(sorted(kernel.helpers)),
+        imports=imports,
+        notes=(
+            f"{programs} program(s) of {planned.warps} warps, {TILE} rows of batch each, "
+            "weights stationary in registers",
+            *(
+                ("tanh and sigmoid by tanh.approx.f32: within 2^-11, as the products' operands are rounded",)
+                if any(name.removeprefix("gluon_").startswith("approximate_") for name in kernel.helpers)
+                else ()
+            ),
+            f"registers a thread: {planned.weight_registers} for weights, "
+            f"about {planned.value_registers} for the values of a step",
+        ),
+        packed=packed,
+        free=frozenset({"steps"}) if kernel.steps_given else frozenset(),
+    )
+
+
+def _packing(block: Block, planned: Plan) -> str:
+    """The block's rows, padded to tiles, in the operands' format: [rows, K] or [parts, rows, K]."""
+    rows = planned.warps * planned.rows(block.width)
+    inner = planned.warps * planned.rows(block.product.inner)
+    rest = block.product.weight
+    if block.width < block.product.width:
+        rest = f"{rest}[{block.first}:{block.first + block.width}]"
+    if (rows, inner) != (block.width, block.product.inner):
+        pads = (0, inner - block.product.inner, 0, rows - block.width)
+        rest = f"torch.nn.functional.pad({rest}, {pads})"
+    parts = []
+    for _ in range(block.format.parts):
+        parts.append(f"({rest}).to(torch.{block.format.dtype})")
+        rest = f"({rest} - {parts[-1]}.float())"
+    return parts[0] + ".contiguous()" if len(parts) == 1 else f"torch.stack([{', '.join(parts)}])"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tilewright.candidate import Candidate
 from tilewright.errors import NotTimed, SetupError, WorkerTimeout
-from tilewright.evidence import Evidence
+from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.catalogue import find
+from tilewright.inspect.model import Floor, Inspection
 from tilewright.judge.speed import recompute
 from tilewright.judge.speed_model import Block, Rules, SpeedVerdict
 from tilewright.judge.timing_model import Samples, Side, Timing
@@ -32,6 +35,7 @@ def get_init_inputs():
 """
 )
 H100 = find("h100")
+ONE = Figure(1.0, "", Evidence.ESTIMATED)
 BEST, A, B, C, D = (Contender(Candidate(f"text = {name!r}"), None) for name in ("best", "a", "b", "c", "d"))
 
 
@@ -141,6 +145,18 @@ def test_what_a_set_up_lacks_is_no_candidates_fault(monkeypatch: pytest.MonkeyPa
     judge = Judge(monkeypatch, best=(20, 20), a=(15, SetupError("no GPU")))
     with pytest.raises(SetupError):
         judge.race(A)
+
+
+def test_a_time_that_the_gpu_cannot_reach_is_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    floor = Floor(
+        *(Figure(value, "", Evidence.ESTIMATED) for value in (1e6, 2e9, 1.0, 10.0, 10.0)), 1, 1, ONE
+    )
+    known = cast(Inspection, SimpleNamespace(floor=floor, estimate=None))
+    judge = Judge(monkeypatch, best=(20, 20), a=(2, 2), b=(15, 15))
+    ranking = judge.race(dataclasses.replace(A, inspection=known), B)
+    assert ranking.ahead == (B,)
+    (note,) = ranking.notes
+    assert "too-fast: 2 µs, where the reference's 2 GFLOP take 10 µs" in note
 
 
 def test_a_best_that_cannot_be_timed_is_ahead_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from tilewright.cli.common import (
+    allow_option,
     console,
     emit,
     gpu_option,
@@ -22,6 +23,9 @@ from tilewright.cli.common import (
     resolve_gpu,
 )
 from tilewright.errors import InputError, NotTimed, SetupError
+from tilewright.inspect.model import Floor
+from tilewright.judge.findings import Kind
+from tilewright.judge.floor import below_floor
 from tilewright.judge.speed_model import CONDITIONS, SpeedVerdict
 from tilewright.judge.statistics import median, spread
 from tilewright.judge.timing_model import Side, Timing
@@ -87,6 +91,7 @@ class Bench:
     "show anything take, to decide whether it is faster than the first.",
 )
 @map_option
+@allow_option
 @gpu_option
 @json_option
 def command(
@@ -97,6 +102,7 @@ def command(
     condition: str,
     seconds: float,
     pairs: tuple[str, ...],
+    allow: tuple[Kind, ...],
     gpu: str | None,
     as_json: bool,
 ) -> int:
@@ -109,13 +115,15 @@ def command(
     code 1 when any file could not be timed.
     """
     from tilewright.gpu.plugged import plugged_in
+    from tilewright.inspect.api import inspect
     from tilewright.judge.api import check, compare_speed, time_sides
     from tilewright.kernelfile import KernelFile
 
     sources = {label: read_source(path) for label, path in zip(_labels(codes), codes, strict=True)}
     files = {label: KernelFile.parse(source, label) for label, source in sources.items()}
     target = resolve_gpu(gpu) if gpu is not None else None
-    if plugged_in() is None:
+    plugged = plugged_in()
+    if plugged is None:
         raise SetupError(
             "bench needs an NVIDIA GPU, and there is none here",
             mend="`tilewright check` and `tilewright inspect` work without one",
@@ -127,8 +135,20 @@ def command(
         for label, source in sources.items():
             status.update(f"checking {label}")
             verdicts[label] = check(
-                problem, source, path=label, precision=precision, target=target, mapping=mapping
+                problem,
+                source,
+                path=label,
+                precision=precision,
+                target=target,
+                mapping=mapping,
+                allow=allow,
             )
+        status.update("compiling, for the time that nothing can beat")
+        floors = {
+            label: inspect(problem, source, plugged, path=label).floor
+            for label, source in sources.items()
+            if verdicts[label].correct
+        }
         sides: list[tuple[str, str | None]] = [
             (label, source) for label, source in sources.items() if verdicts[label].correct
         ]
@@ -152,7 +172,7 @@ def command(
                 seconds=(1.0 - FOR_MEDIANS) * seconds,
             )
 
-        bench = Bench(_rows(timing, verdicts, decide), verdicts, timing)
+        bench = Bench(_rows(_believable(timing, floors, allow), verdicts, decide), verdicts, timing)
     if as_json:
         emit(bench)
     else:
@@ -169,6 +189,18 @@ def _labels(codes: tuple[str, ...]) -> list[str]:
     if len({Path(code).resolve() for code in codes}) < len(codes):
         raise InputError("the same file is given twice", mend="name each file once")
     return list(codes)
+
+
+def _believable(timing: Timing, floors: Mapping[str, Floor | None], allow: Collection[Kind]) -> Timing:
+    """The timing with sides that are faster than this GPU can be taken out, unless that is allowed."""
+    sides = []
+    for side in timing.sides:
+        floor = floors.get(side.label)
+        if floor is not None and not side.problem and Kind.TOO_FAST not in allow:
+            alarm = below_floor(median(side.cold.device_us), floor)
+            side = replace(side, problem=f"{Kind.TOO_FAST}: {alarm}" if alarm else "")
+        sides.append(side)
+    return replace(timing, sides=tuple(sides))
 
 
 def _rows(

@@ -12,6 +12,8 @@ from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection
 from tilewright.judge.api import compare_speed, time_sides
+from tilewright.judge.findings import Kind
+from tilewright.judge.floor import below_floor
 from tilewright.judge.speed_model import Rules, SpeedOutcome
 from tilewright.judge.statistics import median
 from tilewright.judge.timing_model import Timing
@@ -107,6 +109,10 @@ def race(
     sides = _heat(track, [best, *rivals]).sides
     notes = [_untimed(side.label, side.problem) for side in sides if side.problem]
     times = {side.label: median(side.cold.device_us) for side in sides if not side.problem}
+    for contender in rivals:
+        if contender.id in times and (alarm := _too_fast(track, contender, times[contender.id])):
+            notes.append(_untimed(contender.id, alarm))
+            del times[contender.id]
     ranked = sorted((c for c in rivals if c.id in times), key=lambda c: times[c.id])
     if best.id not in times:
         return Ranking(tuple(ranked[:FINALISTS]), tuple(notes))
@@ -199,6 +205,15 @@ def _decide(track: Track, purpose: str, before: Contender, after: Contender, rul
         decided = replace(decided, problem=error.what)
     track.record(decided)
     return decided
+
+
+def _too_fast(track: Track, contender: Contender, time_us: float) -> str:
+    """Why a time cannot be true; floors are known of the target only."""
+    floor = contender.inspection.floor if contender.inspection else None
+    if floor is None or track.evidence is not Evidence.MEASURED:
+        return ""
+    alarm = below_floor(time_us, floor)
+    return f"{Kind.TOO_FAST}: {alarm}" if alarm else ""
 
 
 def _untimed(label: str, problem: str) -> str:

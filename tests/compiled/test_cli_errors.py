@@ -147,7 +147,7 @@ def test_without_code_and_without_a_loop_to_compile_the_mend_is_to_give_code(
 ) -> None:
     code, _, err = run(capsys, "optimize", small, "--gpu", "h100", "-o", tmp_path / "run")
     assert code == 2 and "--current" in one_line(err)
-    assert "no loop that carries a state" in err, "what was tried and why it came to nothing"
+    assert "neither a loop that carries a state" in err, "what was tried and why it came to nothing"
     assert not (tmp_path / "run" / "best.py").exists()
     assert not (tmp_path / "run" / "summary.json").exists(), "the run may be started again"
 

@@ -76,18 +76,29 @@ class View:
         if (self.shape, self.strides, self.itemsize) != (other.shape, other.strides, other.itemsize):
             return True
         # Equal layouts: their distance, written in their own strides, must stay inside the shape.
-        distance = abs(self.offset - other.offset)
+        axes = [axis for axis in zip(self.strides, self.shape, strict=True) if axis[1] > 1]
         reach = 0
-        for stride, size in sorted(zip(self.strides, self.shape, strict=True)):
+        for stride, size in sorted(axes):
             if stride <= reach:  # the layout overlaps itself; no digit expansion
                 return True
             reach += stride * (size - 1)
-        for stride, size in sorted(zip(self.strides, self.shape, strict=True), reverse=True):
-            steps = round(distance / stride)
-            if abs(steps) >= size:
-                return False
-            distance -= steps * stride
+        return _in_steps(abs(self.offset - other.offset), sorted(axes, reverse=True))
+
+
+def _in_steps(distance: int, axes: list[tuple[int, int]]) -> bool:
+    """Whether a distance is made of fewer steps along each axis, forth or back, than the axis is long.
+
+    Args:
+        axes: (stride, size), the longest stride first; each longer than all shorter ones reach together,
+            so that at most two numbers of steps along it leave what those can make up.
+    """
+    if not axes:
         return distance == 0
+    (stride, size), *shorter = axes
+    fewer = distance // stride
+    return any(
+        abs(steps) < size and _in_steps(distance - steps * stride, shorter) for steps in (fewer, fewer + 1)
+    )
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,6 @@ class Session:
         if called.comparison.outcome is Outcome.CORRECT:
             self.earlier = [*self.earlier[1 - REMEMBERED :], called.outputs]
         self.configs = max(self.configs, called.most)
-        self.answer = replace(self.answer, errors=_worst([*self.answer.errors, *called.comparison.errors]))
         return called
 
     def _settles(self, case: Case, called: Called) -> None:

@@ -143,7 +143,7 @@ def test_blocks_over_cells_show_a_difference(monkeypatch: pytest.MonkeyPatch) ->
     starts: list[None] = []
     restart = Blocks.restart
 
-    def hidden(lane: Lane, others: Sequence[Lane]) -> str:
+    def audit(lane: Lane, others: Sequence[Lane]) -> str:
         audited.append(len(lane.warm))
         return ""
 
@@ -151,7 +151,7 @@ def test_blocks_over_cells_show_a_difference(monkeypatch: pytest.MonkeyPatch) ->
         starts.append(None)
         restart(self)
 
-    monkeypatch.setattr(sampling, "hidden_time", hidden)
+    monkeypatch.setattr(sampling, "clock_fault", audit)
     monkeypatch.setattr(Blocks, "restart", counted)
     given = payload(
         candidate("time.sleep(0.002)"),

@@ -73,7 +73,7 @@ def _at_size(case: Case, name: str, value: int) -> Finding | None:
     def at_size() -> Called:
         changed = replace(case, problem=import_problem(other, case.problem_path), text=other)
         instance = build(changed, 0)
-        return call(changed, instance, instance.inputs, 0, fresh=True, config=_config(case))
+        return call(changed, instance, instance.inputs, 0, fresh=True, config=case.any_config)
 
     try:
         wrong = _wrong(at_size)
@@ -87,12 +87,8 @@ def _at_size(case: Case, name: str, value: int) -> Finding | None:
 
 def _called(case: Case, instance: Instance, inputs: list[Any], *, misaligned: bool) -> Called:
     """One call. The reference gets the same strides: torch draws random numbers in the order of memory."""
-    config = _config(case)
+    config = case.any_config
     return call(case, instance, inputs, instance.seed, fresh=True, misaligned=misaligned, config=config)
-
-
-def _config(case: Case) -> int | None:
-    return None if case.device.type == "cuda" else 0
 
 
 def _wrong(attempt: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from tilewright.errors import ProblemError, Where
 from tilewright.judge.cell.outside import Answer
 from tilewright.judge.failures import CandidateFailure
+from tilewright.judge.findings import Kind
 from tilewright.judge.timing_model import Samples, Side
 from tilewright.judge.trial import Case, Instance, Truth, build, compared
 
@@ -119,6 +120,15 @@ class Lane:
                     mend="make the reference run on its own inputs",
                 ) from failure
             raise
+
+
+def clock_fault(lane: Lane, others: Sequence[Lane]) -> str:
+    """What a side's own clock does not show, as a finding in words; empty where it tells the truth."""
+    if hidden := hidden_time(lane, others):
+        return f"{Kind.HIDDEN_TIME}: {hidden}"
+    if unwaited := unwaited_time(lane):
+        return f"{Kind.STREAM}: {unwaited}"
+    return ""
 
 
 def hidden_time(lane: Lane, others: Sequence[Lane]) -> str:

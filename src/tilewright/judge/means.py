@@ -19,7 +19,7 @@ def spirit(case: Case, seed: int) -> tuple[Finding, ...]:
     instance = build(case, seed)
     with recorded() as by_reference:
         forward(instance.reference, cloned(instance.inputs), seed)
-    call(case, instance, instance.inputs, seed, fresh=True, config=_config(case))  # prepares what is kept
+    call(case, instance, instance.inputs, seed, fresh=True, config=case.any_config)  # prepares what is kept
     answer = case.command("ran", inputs=instance.inputs, seed=seed).values
     ran = Ran(
         launches=answer["launches"],
@@ -38,12 +38,7 @@ def _right(case: Case, seed: int, without: str) -> bool:
     try:
         fresh = build(case, seed ^ 1)
         _, inputs = draw(case.problem, case.problem_path, seed ^ 2, case.device)
-        called = call(case, fresh, inputs, seed, fresh=True, config=_config(case), without=without)
+        called = call(case, fresh, inputs, seed, fresh=True, config=case.any_config, without=without)
     except CandidateFailure:
         return False
     return not called.comparison.reason
-
-
-def _config(case: Case) -> int | None:
-    """Of autotuned kernels: the first config under the interpreter, Triton's choice on a GPU."""
-    return None if case.device.type == "cuda" else 0

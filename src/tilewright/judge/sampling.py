@@ -16,8 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from tilewright.judge.failures import CandidateFailure
-from tilewright.judge.findings import Kind
-from tilewright.judge.lane import Lane, hidden_time, unwaited_time
+from tilewright.judge.lane import Lane, clock_fault
 from tilewright.judge.speed import decide
 from tilewright.judge.speed_model import CONDITIONS, Block, Rules, SpeedVerdict
 from tilewright.judge.timing import WARM_UPS, Track
@@ -112,12 +111,10 @@ class Blocks:
             CandidateFailure: a side's clock does not tell the truth.
         """
         for lane in self.lanes:
-            hidden, unwaited = hidden_time(lane, self.lanes), unwaited_time(lane)
+            fault = clock_fault(lane, self.lanes)
             with _named(lane):
-                if hidden:
-                    raise CandidateFailure(Outcome.NOT_ALLOWED, f"{Kind.HIDDEN_TIME}: {hidden}")
-                if unwaited:
-                    raise CandidateFailure(Outcome.NOT_ALLOWED, f"{Kind.STREAM}: {unwaited}")
+                if fault:
+                    raise CandidateFailure(Outcome.NOT_ALLOWED, fault)
 
     def _compare(self) -> bool:
         return self.track.order.randrange(COMPARED) == 0

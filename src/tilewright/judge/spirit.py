@@ -124,7 +124,7 @@ def recorded() -> Iterator[Ran]:
         with counter.paused():  # the interpreter moves tensors about with operators of its own
             try:
                 result = go()
-            except Exception:
+            except Exception:  # counted and raised again, whatever it is
                 ran.failed[name] = ran.failed.get(name, 0) + 1
                 raise
         ran.launches[name] = ran.launches.get(name, 0) + 1

@@ -25,8 +25,7 @@ import triton
 
 from tilewright.judge.cell.outside import Cell, started
 from tilewright.judge.failures import CandidateFailure
-from tilewright.judge.findings import Kind
-from tilewright.judge.lane import Lane, hidden_time, unwaited_time
+from tilewright.judge.lane import Lane, clock_fault
 from tilewright.judge.sides import draw
 from tilewright.judge.timing_model import Timing
 from tilewright.judge.trial import Case, Truth, find_truth
@@ -161,13 +160,10 @@ def _round(track: Track, lanes: list[Lane], *, compare: bool) -> None:
 def _audit(lanes: list[Lane]) -> None:
     """Take out sides whose own clock does not tell the truth."""
     left = running(lanes)
-    found = {lane.label: (hidden_time(lane, left), unwaited_time(lane)) for lane in left}
-    for lane in left:
-        hidden, unwaited = found[lane.label]
-        if hidden:
-            lane.drop(CandidateFailure(Outcome.NOT_ALLOWED, f"{Kind.HIDDEN_TIME}: {hidden}"))
-        elif unwaited:
-            lane.drop(CandidateFailure(Outcome.NOT_ALLOWED, f"{Kind.STREAM}: {unwaited}"))
+    faults = [(lane, clock_fault(lane, left)) for lane in left]
+    for lane, fault in faults:
+        if fault:
+            lane.drop(CandidateFailure(Outcome.NOT_ALLOWED, fault))
 
 
 def running(lanes: Sequence[Lane]) -> list[Lane]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from tilewright.judge.budget import Expected, Undecidable, expectation, magnitude
 from tilewright.judge.cell.outside import Answer, Cell
-from tilewright.judge.cell.protocol import Received, Unsendable
+from tilewright.judge.cell.protocol import Received, Unsendable, opened
 from tilewright.judge.compare import Comparison, compare, flatten, structure
 from tilewright.judge.failures import one_line, reference_code
 from tilewright.judge.precision import Float64, is_real, plain_arithmetic
@@ -48,6 +48,11 @@ class Case:
     precision: str | None
     device: torch.device
     announce: Callable[[str], None]
+
+    @property
+    def any_config(self) -> int | None:
+        """The autotune config of a single call: the first when interpreted, Triton's choice on a GPU."""
+        return None if self.device.type == "cuda" else 0
 
     def command(self, name: str, /, **arguments: Any) -> Answer:
         """Have the cell serve a command.
@@ -206,18 +211,10 @@ def unpacked(value: Any, device: torch.device) -> tuple[Any, Comparison | None]:
             mismatches.append(f"has device {received.device}, the reference's has {device.type}")
         return received.tensor.detach().to(device)
 
-    opened = _opened(value, open_one)
+    leaves = opened(open_one, value)
     if not mismatches:
-        return opened, None
-    return opened, Comparison(Outcome.MISMATCH, f"an output {mismatches[0]}", ())
-
-
-def _opened(value: Any, open_one: Callable[[Received], Any]) -> Any:
-    if isinstance(value, dict):
-        return {key: _opened(item, open_one) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_opened(item, open_one) for item in value)
-    return open_one(value) if isinstance(value, Received) else value
+        return leaves, None
+    return leaves, Comparison(Outcome.MISMATCH, f"an output {mismatches[0]}", ())
 
 
 def find_truth(

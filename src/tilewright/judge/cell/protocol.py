@@ -13,7 +13,7 @@ import json
 import os
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,15 @@ class Opaque:
     text: str
 
 
-def opened(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
-    """The same nested containers, every `Received` replaced by the function of its tensor."""
+def extent(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """Elements from the first to the last of a tensor that has some, gaps included."""
+    return 1 + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
+
+
+def opened(function: Callable[[Received], Any], value: Any) -> Any:
+    """The same nested containers, every `Received` replaced by what the function makes of it."""
     if isinstance(value, Received):
-        return function(value.tensor)
+        return function(value)
     if isinstance(value, dict):
         return {key: opened(function, item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -157,27 +162,27 @@ class Writer:
         if plain.is_sparse or plain.layout != torch.strided:
             raise Unsendable("a tensor that is not strided cannot be handed to another process")
         device = plain.device.type
-        extent = 1 + sum((size - 1) * step for size, step in zip(plain.shape, plain.stride(), strict=True))
+        count = extent(plain.shape, plain.stride())
         plain = plain.resolve_conj().resolve_neg()
-        if extent > 4 * max(plain.numel(), 1) or not plain.numel():  # slices of something far larger
+        if count > 4 * max(plain.numel(), 1) or not plain.numel():  # slices of something far larger
             plain = plain.contiguous()
-            extent = plain.numel()
-        flat = torch.as_strided(plain, (extent,), (1,)) if extent else plain.reshape(-1)
+            count = plain.numel()
+        flat = torch.as_strided(plain, (count,), (1,)) if count else plain.reshape(-1)
         flat = flat.cpu()
-        data = flat.view(torch.uint8).numpy() if extent else b""
+        data = flat.view(torch.uint8).numpy() if count else b""
         self.file.seek(self.at)
         self.file.write(memoryview(data))
         described = {
             "dtype": str(tensor.dtype).removeprefix("torch."),
             "shape": list(plain.shape),
             "strides": list(plain.stride()),
-            "extent": extent,
+            "extent": count,
             "at": self.at,
             "device": device,
             "kind": type(tensor).__name__,
             "grad": bool(tensor.requires_grad),
         }
-        self.at += extent * tensor.element_size()
+        self.at += count * tensor.element_size()
         return described
 
     def close(self) -> None:
@@ -229,17 +234,16 @@ class Reader:
             dtype = DTYPES[fields["dtype"]]
             shape = [int(size) for size in fields["shape"]]
             strides = [int(step) for step in fields["strides"]]
-            extent, at = int(fields["extent"]), int(fields["at"])
+            count, at = int(fields["extent"]), int(fields["at"])
             device, kind, grad = str(fields["device"]), str(fields["kind"]), bool(fields["grad"])
         except (KeyError, TypeError, ValueError) as error:
             raise ProtocolError("a tensor of no known form") from error
-        needed = 1 + sum((size - 1) * step for size, step in zip(shape, strides, strict=False))
-        if len(shape) != len(strides) or min([0, *shape, *strides, extent, at]) < 0:
+        if len(shape) != len(strides) or min([0, *shape, *strides, count, at]) < 0:
             raise ProtocolError("a tensor of impossible shape")
-        if 0 not in shape and needed > extent:
+        if 0 not in shape and extent(shape, strides) > count:
             raise ProtocolError("a tensor larger than its bytes")
-        flat = torch.empty(extent, dtype=dtype)
-        if extent:
+        flat = torch.empty(count, dtype=dtype)
+        if count:
             self._fill(memoryview(flat.view(torch.uint8).numpy()), at)
         tensor = torch.as_strided(flat, shape, strides)
         return Received(tensor.requires_grad_(grad) if grad else tensor, device, kind)

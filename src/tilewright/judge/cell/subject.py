@@ -17,14 +17,14 @@ import torch
 from torch import nn
 
 from tilewright.judge import assembly, cooperative, memory
-from tilewright.judge.cell.protocol import Received, opened
+from tilewright.judge.cell.protocol import Received, extent, opened
 from tilewright.judge.compare import flatten
 from tilewright.judge.failures import CandidateFailure, candidate_code
 from tilewright.judge.findings import Finding
 from tilewright.judge.interpreter import ConfigChoice, Tally, repair
 from tilewright.judge.observer import Observer
 from tilewright.judge.poison import Poisoned, poison_cache, poison_free_memory
-from tilewright.judge.sides import apply, import_candidate, seed_everything
+from tilewright.judge.sides import apply, import_candidate, seed_everything, state_of
 from tilewright.judge.spirit import failing, on_device, recorded, skipped
 from tilewright.judge.verdict import Outcome
 
@@ -65,7 +65,6 @@ class Subject:
     def open(self, source: str, path: str, name: str = "ModelNew") -> dict[str, Any]:
         """Import the file and find the class of that name in it; from here on the candidate is watched."""
         self.source, self.path = source, path
-        seed_everything(0)  # torch finishes some of its functions when they are first used
         observer = Observer(path)
         observer.start()
         self.findings = observer.findings  # bound now, whatever becomes of the class
@@ -102,7 +101,7 @@ class Subject:
     def load(self, values: dict[str, Received]) -> dict[str, Any]:
         """Copy parameters and buffers in, in place, and have the model on the device."""
         assert self.model is not None
-        own = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        own = state_of(self.model)
         with self._candidate():
             with torch.no_grad():
                 for name, value in values.items():
@@ -257,7 +256,7 @@ class Subject:
             places = iter(last)
             self.inputs = opened(lambda _: next(places), inputs)
         else:
-            self.inputs = opened(lambda t: _copied(t, self.device, offset), inputs)
+            self.inputs = opened(lambda received: _copied(received.tensor, self.device, offset), inputs)
         return self.inputs
 
     def _candidate(self) -> Any:
@@ -299,7 +298,7 @@ def _shapes(model: nn.Module) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Received tensors as they came, on the CPU."""
-    return opened(lambda tensor: tensor, value)
+    return opened(lambda received: received.tensor, value)
 
 
 def _form(tensor: torch.Tensor) -> tuple[Any, ...]:
@@ -310,8 +309,7 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
     """All elements between a tensor's first and last in memory, gaps included."""
     if not tensor.numel():
         return tensor.reshape(-1)
-    extent = 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
-    return torch.as_strided(tensor, (extent,), (1,))
+    return torch.as_strided(tensor, (extent(tensor.shape, tensor.stride()),), (1,))
 
 
 def _copied(tensor: torch.Tensor, device: torch.device, offset: int) -> torch.Tensor:

@@ -255,6 +255,17 @@ def test_an_output_that_is_rounding_noise_is_compared_with_the_inputs_size() -> 
     assert judged(problem, lost).outcome is Outcome.WRONG
 
 
+def test_a_kernel_is_needed_where_fresh_memory_happens_to_be_right() -> None:
+    """Zeros are right within rounding, and memory that was just let go holds zeros: no decoy for that."""
+    problem = text("scale_problem.py", ("return x * self.weight + self.bias", "return (x + 1) - x - 1"))
+    zeros_let_go = (
+        "out = torch.empty_like(x)",
+        "zeros = torch.zeros_like(x); del zeros; out = torch.empty_like(x)",
+    )
+    noise = text("scale.py", ("x * weight + bias,", "(x + 1) - x - 1,"), zeros_let_go)
+    assert judged(problem, noise).correct
+
+
 def test_the_budget_follows_the_precision_of_todays_code() -> None:
     problem = text("steps_problem.py", ("STEPS = 512", "STEPS = 3"))
     budgets = {}

@@ -8,6 +8,8 @@ from tilewright.judge.sides import cloned, draw, forward
 from tilewright.judge.spirit import DeviceKernel, Ran, Work, findings_from, recorded
 from tilewright.judge.trial import Case, build, call
 
+ORDINARY = (0, 1)  # what fresh memory holds in turn while a kernel is left out
+
 
 def spirit(case: Case, seed: int) -> tuple[Finding, ...]:
     """Record one forward of both sides, then leave each kernel out in turn, then have all fail.
@@ -29,16 +31,23 @@ def spirit(case: Case, seed: int) -> tuple[Finding, ...]:
         arithmetic_bytes=answer["arithmetic_bytes"],
         kernels=tuple(DeviceKernel(**kernel) for kernel in answer["kernels"]),
     )
-    needless = {kernel: _right(case, seed, kernel) for kernel in ran.launches}
-    return findings_from(ran, by_reference, needless, bool(ran.launches) and _right(case, seed, ""))
+    needless = {kernel: _right_without(case, seed, kernel) for kernel in ran.launches}
+    return findings_from(ran, by_reference, needless, bool(ran.launches) and _right_without(case, seed, ""))
 
 
-def _right(case: Case, seed: int, without: str) -> bool:
-    """Whether a fresh instance is still right on fresh inputs; see `cell.subject.Subject.call`."""
+def _right_without(case: Case, seed: int, kernel: str) -> bool:
+    """Whether a fresh instance is still right on fresh inputs, whatever its memory held.
+
+    Args:
+        kernel: the one that is left out; "": all raise. See `cell.subject.Subject.call`.
+    """
+    how = {"fresh": True, "config": case.any_config, "without": kernel}
     try:
-        fresh = build(case, seed ^ 1)
-        _, inputs = draw(case.problem, case.problem_path, seed ^ 2, case.device)
-        called = call(case, fresh, inputs, seed, fresh=True, config=case.any_config, without=without)
+        for fill in ORDINARY:
+            fresh = build(case, seed ^ 1)
+            _, inputs = draw(case.problem, case.problem_path, seed ^ 2, case.device)
+            if call(case, fresh, inputs, seed, memory_of=fill, **how).comparison.reason:
+                return False
     except CandidateFailure:
         return False
-    return not called.comparison.reason
+    return True

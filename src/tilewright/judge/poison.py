@@ -50,8 +50,12 @@ def poison_value(dtype: torch.dtype, *, finite: bool = False) -> float | int | b
 
 def poison(memory: torch.Tensor, *, finite: bool = False) -> None:
     """Fill a tensor in place; meta and fake tensors have no memory and are left alone."""
-    if memory.device.type in ("cpu", "cuda") and memory.numel():
+    if _has_memory(memory):
         memory.fill_(poison_value(memory.dtype, finite=finite))
+
+
+def _has_memory(tensor: torch.Tensor) -> bool:
+    return tensor.device.type in ("cpu", "cuda") and tensor.numel() > 0
 
 
 @dataclass
@@ -105,6 +109,26 @@ class Guards:
         self._buffers.clear()
         self._kept_bytes = 0
         return found
+
+
+class Filled(OperatorMode):
+    """Every uninitialised tensor comes filled with one ordinary number, such as 0 or 1.
+
+    Fresh memory holds zeros by chance, so that work left undone is sometimes right; under two fills it is
+    right only where nobody needs it.
+    """
+
+    def __init__(self, value: int) -> None:
+        super().__init__()
+        self.value = value
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket in ALLOCATIONS and _has_memory(out):
+            out.fill_(self.value)
+        return out
 
 
 class Poisoned(OperatorMode):

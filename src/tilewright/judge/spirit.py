@@ -140,7 +140,7 @@ def skipped(kernel: str) -> Iterator[None]:
     """Inside the block launches of the kernel of this name do nothing.
 
     Run a fresh module's first forward here, so that nothing prepared earlier stands in, and fill fresh memory
-    with ordinary numbers: zero times NaN would give away a result that is not used.
+    with ordinary numbers (`poison.Filled`): zero times NaN would give away a result that is not used.
     """
     with _launching(lambda name, go, _: None if name == kernel else go()):
         yield

@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from tilewright.judge.failures import CandidateFailure, candidate_code
 from tilewright.judge.findings import Finding
 from tilewright.judge.interpreter import ConfigChoice, Tally, repair
 from tilewright.judge.observer import Observer
-from tilewright.judge.poison import Poisoned, poison_cache, poison_free_memory
+from tilewright.judge.poison import Filled, Poisoned, poison_cache, poison_free_memory
 from tilewright.judge.sides import apply, import_candidate, seed_everything, state_of
 from tilewright.judge.spirit import failing, on_device, recorded, skipped
 from tilewright.judge.verdict import Outcome
@@ -127,6 +127,7 @@ class Subject:
         config: int | None = None,
         misaligned: bool = False,
         without: str | None = None,
+        memory_of: int = 0,
         guarded: bool = False,
     ) -> dict[str, Any]:
         """One forward, after `prepare`.
@@ -137,8 +138,8 @@ class Subject:
             cold: overwrite the L2 cache first.
             config: the number of the autotune config to use; None leaves the choice to Triton.
             misaligned: inputs begin one element into their memory.
-            without: launches of the kernel of this name do nothing, and memory is not poisoned; "" for
-                launches of all kernels that fail.
+            without: launches of the kernel of this name do nothing; "" for launches of all kernels that
+                fail. Fresh memory is then not poisoned but filled with `memory_of`.
             guarded: inputs, and what is allocated, lie between zones of known bytes.
 
         Returns:
@@ -153,7 +154,7 @@ class Subject:
             room = guards.guards.room_like
             given = apply(lambda tensor: room(tensor, "an input").copy_(tensor), given)
         self.choice.index = config
-        with self._candidate(), guards or self._tampered(without), self.choice.applied():
+        with self._candidate(), guards or self._tampered(without, memory_of), self.choice.applied():
             wall_us, device_us, drained_us = self._forward(given, seed, cold=cold)
         self.calls += 1
         if memory.WATCH.strays:  # also where the file caught the error
@@ -271,10 +272,14 @@ class Subject:
         """Under the interpreter every allocation is filled; a GPU's free memory is, before the call."""
         return Poisoned(finite=self.finite) if self.interpreted else contextlib.nullcontext()
 
-    def _tampered(self, without: str | None) -> Any:
+    @contextlib.contextmanager
+    def _tampered(self, without: str | None, memory_of: int) -> Iterator[None]:
         if without is None:
-            return self._poisoned()
-        return skipped(without) if without else failing()
+            with self._poisoned():
+                yield
+        else:
+            with Filled(memory_of), skipped(without) if without else failing():
+                yield
 
     def _wait(self) -> None:
         if not self.interpreted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tilewright.judge.failures import CandidateFailure
 from tilewright.judge.findings import Finding
 from tilewright.judge.sides import cloned, draw, forward
@@ -41,7 +43,7 @@ def _right_without(case: Case, seed: int, kernel: str) -> bool:
     Args:
         kernel: the one that is left out; "": all raise. See `cell.subject.Subject.call`.
     """
-    how = {"fresh": True, "config": case.any_config, "without": kernel}
+    how: dict[str, Any] = {"fresh": True, "config": case.any_config, "without": kernel}
     try:
         for fill in ORDINARY:
             fresh = build(case, seed ^ 1)

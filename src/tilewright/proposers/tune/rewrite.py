@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from tilewright.kernelfile import Kernel, KernelFile, LaunchSite, Passed, Place, Scalar
-from tilewright.proposers.tune.edit import ArgumentEdit, Edits, PlaceNotFound, edit
+from tilewright.proposers.edit import ArgumentEdit, Edits, PlaceNotFound, edit
 from tilewright.proposers.tune.setting import DEFAULT_STAGES, DEFAULT_WARPS, OPTIONS, Setting, Settings
 
 DEFAULTS = {"num_warps": DEFAULT_WARPS, "num_stages": DEFAULT_STAGES}
@@ -89,7 +89,7 @@ def _parsed(source: str) -> KernelFile:
 
 
 def _edited(source: str, edits: Edits) -> str:
-    if not (edits.expressions or edits.calls or edits.decorators):
+    if not edits:
         return source
     try:
         return edit(source, edits)

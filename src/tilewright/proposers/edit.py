@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import libcst as cst
 from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
@@ -21,11 +21,18 @@ class Edits:
         expressions: an expression by its place, to the text that takes its place.
         calls: a call by its place, to what happens to its arguments.
         decorators: a function by name, to a decorator put on top of those it has.
+        annotations: a function by name, to what some of its parameters are annotated with.
+        before: a line of a statement, to lines of code put before it, indented as it is.
     """
 
     expressions: dict[Place, str] = field(default_factory=dict)
     calls: dict[Place, ArgumentEdit] = field(default_factory=dict)
     decorators: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, dict[str, str]] = field(default_factory=dict)
+    before: dict[int, list[str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.expressions or self.calls or self.decorators or self.annotations or self.before)
 
 
 @dataclass
@@ -57,6 +64,8 @@ def edit(source: str, edits: Edits) -> str:
     left = editor.left()
     if left:
         raise PlaceNotFound(f"line {left[0].line}: the expression there could not be edited")
+    if missed := sorted(set(edits.before) - editor.preceded):
+        raise PlaceNotFound(f"line {missed[0]}: no statement begins there")
     return changed.code
 
 
@@ -72,6 +81,7 @@ class _Editor(cst.CSTTransformer):
         self.edits = edits
         self.positions = positions
         self.done: set[Place] = set()
+        self.preceded: set[int] = set()
 
     def left(self) -> list[Place]:
         wanted = set(self.edits.expressions) | set(self.edits.calls)
@@ -86,6 +96,8 @@ class _Editor(cst.CSTTransformer):
         self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
     ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
         changed = super().on_leave(original_node, updated_node)
+        if isinstance(original_node, cst.SimpleStatementLine | cst.For | cst.If | cst.While | cst.With):
+            return cast(cst.CSTNodeT, self._preceded(original_node, changed))
         if isinstance(original_node, cst.BaseExpression):
             place = self._place(original_node)
             if place in self.edits.expressions:
@@ -114,11 +126,40 @@ class _Editor(cst.CSTTransformer):
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
     ) -> cst.FunctionDef:
-        text = self.edits.decorators.get(original_node.name.value)
+        name = original_node.name.value
+        if name in self.edits.annotations:
+            annotated = _annotated(updated_node.params, self.edits.annotations[name])
+            updated_node = updated_node.with_changes(params=annotated)
+        if name in self.edits.decorators:
+            decorator = cst.Decorator(cst.parse_expression(self.edits.decorators[name]))
+            updated_node = updated_node.with_changes(decorators=[decorator, *updated_node.decorators])
+        return updated_node
+
+    def _preceded(self, original: Any, updated: Any) -> Any:
+        line = self.positions[original].start.line
+        added = self.edits.before.get(line)
+        if added is None or line in self.preceded:
+            return updated
+        self.preceded.add(line)
+        first = cst.parse_statement(added[0]).with_changes(leading_lines=updated.leading_lines)
+        rest = [cst.parse_statement(text) for text in added[1:]]
+        return cst.FlattenSentinel([first, *rest, updated.with_changes(leading_lines=[])])
+
+
+def _annotated(parameters: cst.Parameters, annotations: Mapping[str, str]) -> cst.Parameters:
+    """The same parameters, some of them with an annotation of their own."""
+
+    def one(parameter: cst.Param) -> cst.Param:
+        text = annotations.get(parameter.name.value)
         if text is None:
-            return updated_node
-        decorator = cst.Decorator(cst.parse_expression(text))
-        return updated_node.with_changes(decorators=[decorator, *updated_node.decorators])
+            return parameter
+        return parameter.with_changes(annotation=cst.Annotation(cst.parse_expression(text)))
+
+    return parameters.with_changes(
+        posonly_params=[one(p) for p in parameters.posonly_params],
+        params=[one(p) for p in parameters.params],
+        kwonly_params=[one(p) for p in parameters.kwonly_params],
+    )
 
 
 def _ending_like(kept: Sequence[cst.Arg], before: Sequence[cst.Arg]) -> list[cst.Arg]:

@@ -116,6 +116,9 @@ def _stages(reports: tuple[StageReport, ...]) -> RenderableType:
                 else "nothing tried"
             )
             yield Text(f"  {report.stage}: {done}" + (f"; kept {report.kept}" if report.kept else ""))
+            for step in report.steps:
+                gave = f"{step.gave.value:.2f}x ({step.gave.evidence.value})" if step.gave else "kept"
+                yield Text(f"    {gave}: {step.proposer}: {step.why}")
             for note in report.notes:
                 yield Text(f"    {note}", style="dim")
 

@@ -33,7 +33,7 @@ from tilewright.stages.race import (
     promising,
     race,
 )
-from tilewright.stages.summary import Gain, StageReport, Summary
+from tilewright.stages.summary import Gain, StageReport, Step, Summary
 
 JUDGED_AT_ONCE = min(4, os.cpu_count() or 1)  # correctness only; timing has the GPU to itself
 INTERPRETER_SECONDS = 12.0  # for each candidate; sizes are cut to fit
@@ -219,7 +219,11 @@ def interpreter_seconds(stage: str) -> float:
 def _run_stage(
     session: Session, stage: Stage, best: Contender, verdict: Verdict | None
 ) -> tuple[Contender, Verdict | None, StageReport]:
-    """One stage: propose, prune offline, judge, race, and finish the winner."""
+    """One stage: each of its proposers in turn sets out from the best so far.
+
+    Its candidates are pruned offline, judged and raced, and its winners finished; what is ahead then is the
+    best that the next proposer sees.
+    """
     task = session.task
     prospects = outlook(stage, best.inspection)
     report = StageReport(stage.name, prospects)
@@ -229,7 +233,46 @@ def _run_stage(
     if not prospects.helps and stage.name not in task.forced:
         session.say(f"{stage.name}: skipped: {prospects.why}")
         return best, verdict, _noted(report, f"skipped: {prospects.why}")
-    situation = Situation(
+    notes: list[str] = [] if prospects.helps else [f"run because it was asked for, although {prospects.why}"]
+    steps: list[Step] = []
+    tried = runnable = judged_correct = 0
+    for proposer in proposers:
+        situation = _situation(task, stage, best)
+        proposals = proposer.propose(situation)
+        notes.extend(proposals.notes)
+        fit = _prune(session, stage, proposals.candidates)
+        correct = _judge_all(session, stage, _promising(session, best, fit))
+        ranking = race(session.track, best, correct, session.say)
+        notes.extend(ranking.notes)
+        finished = proposer.finish(situation, [c.candidate for c in ranking.ahead if c.candidate])
+        notes.extend(finished.notes)
+        together = _judge_all(session, stage, _prune(session, stage, finished.candidates))
+        if together:  # first, so that of two that are equal the one made of winners is kept
+            ranking = race(session.track, best, [*together, *ranking.ahead], session.say)
+            notes.extend(ranking.notes)
+        tried += len(proposals.candidates)
+        runnable += len(fit)
+        judged_correct += len(correct)
+        if ranking.ahead:
+            best = ranking.ahead[0]
+            assert best.candidate is not None
+            steps.append(Step(best.id, proposer.name, best.candidate.why, ranking.ratios.get(best.id)))
+            verdict = session.folder.tried[best.id].verdict
+    report = StageReport(
+        stage.name,
+        prospects,
+        tried,
+        runnable,
+        judged_correct,
+        steps[-1].candidate if steps else None,
+        tuple(dict.fromkeys(notes)),
+        tuple(steps),
+    )
+    return best, verdict, report
+
+
+def _situation(task: Task, stage: Stage, best: Contender) -> Situation:
+    return Situation(
         task.problem,
         best.candidate,
         best.inspection,
@@ -240,44 +283,6 @@ def _run_stage(
         task.dialect,
         task.plan,
     )
-    notes: list[str] = [] if prospects.helps else [f"run because it was asked for, although {prospects.why}"]
-    groups: list[Sequence[Contender]] = []  # each ranked; of two that are equal the one made of winners
-    tried = runnable = judged_correct = 0
-    for proposer in proposers:
-        proposals = proposer.propose(situation)
-        notes.extend(proposals.notes)
-        fit = _prune(session, stage, proposals.candidates)
-        correct = _judge_all(session, stage, _promising(session, best, fit))
-        ranking = race(session.track, best, correct, session.say)
-        notes.extend(ranking.notes)
-        tried, runnable, judged_correct = (
-            tried + len(proposals.candidates),
-            runnable + len(fit),
-            judged_correct + len(correct),
-        )
-        if not ranking.ahead:
-            continue
-        finished = proposer.finish(situation, [c.candidate for c in ranking.ahead if c.candidate])
-        notes.extend(finished.notes)
-        together = _judge_all(session, stage, _prune(session, stage, finished.candidates))
-        groups.extend([together, ranking.ahead] if together else [ranking.ahead])
-    ranked = groups[0] if groups else ()
-    if len(groups) > 1:
-        ranking = race(session.track, best, [c for group in groups for c in group], session.say)
-        notes.extend(ranking.notes)
-        ranked = ranking.ahead
-    report = StageReport(
-        stage.name,
-        prospects,
-        tried,
-        runnable,
-        judged_correct,
-        ranked[0].id if ranked else None,
-        tuple(dict.fromkeys(notes)),
-    )
-    if not ranked:
-        return best, verdict, report
-    return ranked[0], session.folder.tried[ranked[0].id].verdict, report
 
 
 def _noted(report: StageReport, note: str) -> StageReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tilewright.candidate import Candidate
 from tilewright.errors import WorkerError
@@ -82,10 +82,12 @@ class Ranking:
     Args:
         ahead: contenders that beat the best so far, fastest first.
         notes: who could not be timed, and why.
+        ratios: by id, the best's time over that of one ahead; missing where the best's is unknown.
     """
 
     ahead: tuple[Contender, ...] = ()
     notes: tuple[str, ...] = ()
+    ratios: Mapping[str, Figure] = field(default_factory=dict)
 
 
 def race(
@@ -104,7 +106,8 @@ def race(
         return Ranking()
     if track.plugged is None:
         better = [c for c in rivals if promising(c, best)]
-        return Ranking(tuple(sorted(better, key=lambda contender: contender.estimated_us)))
+        gains = {c.id: gain.ratio for c in better if (gain := estimate_gain(best, c))}
+        return Ranking(tuple(sorted(better, key=lambda contender: contender.estimated_us)), ratios=gains)
     say(f"timing {len(rivals)} candidates against the best so far")
     sides = _heat(track, [best, *rivals]).sides
     notes = [_untimed(side.label, side.problem) for side in sides if side.problem]
@@ -128,7 +131,8 @@ def race(
         elif decided.speed.outcome is SpeedOutcome.FASTER:
             ahead.append((decided.speed.ratio.value, contender))
     ahead.sort(key=lambda pair: pair[0], reverse=True)
-    return Ranking(tuple(contender for _, contender in ahead), tuple(notes))
+    ratios = {c.id: Figure(ratio, "x", track.evidence, track.plugged.name) for ratio, c in ahead}
+    return Ranking(tuple(contender for _, contender in ahead), tuple(notes), ratios)
 
 
 def promising(contender: Contender, best: Contender) -> bool:

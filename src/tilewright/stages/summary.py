@@ -31,6 +31,21 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One improvement that a stage kept.
+
+    Args:
+        candidate: its id; why: what it changed.
+        gave: the time before over its own, against the best until then; None where either is unknown.
+    """
+
+    candidate: str
+    proposer: str
+    why: str
+    gave: Figure | None
+
+
+@dataclass(frozen=True)
 class StageReport:
     """What one stage did.
 
@@ -38,6 +53,7 @@ class StageReport:
         tried: candidates proposed; runnable: those that the target can run; correct: those judged so.
         kept: id of the candidate that became the best; None when none did.
         notes: what was declined or left alone, and why.
+        steps: the improvements kept, each on top of the one before.
     """
 
     stage: str
@@ -47,6 +63,7 @@ class StageReport:
     correct: int = 0
     kept: str | None = None
     notes: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)

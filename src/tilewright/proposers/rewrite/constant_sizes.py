@@ -26,7 +26,7 @@ class ConstantSizes:
     """
 
     name = "sizes as constants"
-    stages = frozenset({"block_tiling", "memory_access"})
+    stages = frozenset({"memory_access"})
 
     def choices(self, view: View, kernel: Kernel) -> Sequence[str]:
         """`ALL`, where there is any."""

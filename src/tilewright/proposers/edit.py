@@ -23,6 +23,10 @@ class Edits:
         decorators: a function by name, to a decorator put on top of those it has.
         annotations: a function by name, to what some of its parameters are annotated with.
         before: a line of a statement, to lines of code put before it, indented as it is.
+        after: a line of a statement, to lines of code put after it, indented as it is.
+        instead: a line of a statement, to the lines of code that take its place; none takes it out.
+        parameters: a function by name, to parameters added at its end.
+        functions: a function by name, to the text of functions put after it.
     """
 
     expressions: dict[Place, str] = field(default_factory=dict)
@@ -30,9 +34,13 @@ class Edits:
     decorators: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, dict[str, str]] = field(default_factory=dict)
     before: dict[int, list[str]] = field(default_factory=dict)
+    after: dict[int, list[str]] = field(default_factory=dict)
+    instead: dict[int, list[str]] = field(default_factory=dict)
+    parameters: dict[str, list[str]] = field(default_factory=dict)
+    functions: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.expressions or self.calls or self.decorators or self.annotations or self.before)
+        return any(vars(self).values())
 
 
 @dataclass
@@ -64,7 +72,7 @@ def edit(source: str, edits: Edits) -> str:
     left = editor.left()
     if left:
         raise PlaceNotFound(f"line {left[0].line}: the expression there could not be edited")
-    if missed := sorted(set(edits.before) - editor.preceded):
+    if missed := sorted({*edits.before, *edits.after, *edits.instead} - editor.lines):
         raise PlaceNotFound(f"line {missed[0]}: no statement begins there")
     return changed.code
 
@@ -81,7 +89,7 @@ class _Editor(cst.CSTTransformer):
         self.edits = edits
         self.positions = positions
         self.done: set[Place] = set()
-        self.preceded: set[int] = set()
+        self.lines: set[int] = set()
 
     def left(self) -> list[Place]:
         wanted = set(self.edits.expressions) | set(self.edits.calls)
@@ -97,7 +105,7 @@ class _Editor(cst.CSTTransformer):
     ) -> cst.CSTNodeT | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNodeT]:
         changed = super().on_leave(original_node, updated_node)
         if isinstance(original_node, cst.SimpleStatementLine | cst.For | cst.If | cst.While | cst.With):
-            return cast(cst.CSTNodeT, self._preceded(original_node, changed))
+            return cast(cst.CSTNodeT, self._statement(original_node, changed))
         if isinstance(original_node, cst.BaseExpression):
             place = self._place(original_node)
             if place in self.edits.expressions:
@@ -125,25 +133,59 @@ class _Editor(cst.CSTTransformer):
 
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
-    ) -> cst.FunctionDef:
+    ) -> cst.FunctionDef | cst.FlattenSentinel[cst.BaseStatement]:
         name = original_node.name.value
         if name in self.edits.annotations:
             annotated = _annotated(updated_node.params, self.edits.annotations[name])
             updated_node = updated_node.with_changes(params=annotated)
+        if name in self.edits.parameters:
+            updated_node = updated_node.with_changes(
+                params=_extended(updated_node.params, self.edits.parameters[name])
+            )
         if name in self.edits.decorators:
             decorator = cst.Decorator(cst.parse_expression(self.edits.decorators[name]))
             updated_node = updated_node.with_changes(decorators=[decorator, *updated_node.decorators])
+        if name in self.edits.functions:
+            return cst.FlattenSentinel([updated_node, *cst.parse_module(self.edits.functions[name]).body])
         return updated_node
 
-    def _preceded(self, original: Any, updated: Any) -> Any:
+    def _statement(self, original: Any, updated: Any) -> Any:
+        """A statement with what is put around it or in its place; comments above it stay above."""
         line = self.positions[original].start.line
-        added = self.edits.before.get(line)
-        if added is None or line in self.preceded:
+        edits = self.edits
+        if line in self.lines or not any(
+            line in lines for lines in (edits.before, edits.after, edits.instead)
+        ):
             return updated
-        self.preceded.add(line)
-        first = cst.parse_statement(added[0]).with_changes(leading_lines=updated.leading_lines)
-        rest = [cst.parse_statement(text) for text in added[1:]]
-        return cst.FlattenSentinel([first, *rest, updated.with_changes(leading_lines=[])])
+        self.lines.add(line)
+        before, after = (
+            [*map(cst.parse_statement, lines.get(line, ()))] for lines in (edits.before, edits.after)
+        )
+        middle = [*map(cst.parse_statement, edits.instead[line])] if line in edits.instead else [updated]
+        made = [*before, *middle, *after]
+        if not made:
+            return cst.RemoveFromParent()
+        made[0] = made[0].with_changes(leading_lines=updated.leading_lines)
+        if before and middle == [updated]:
+            made[len(before)] = updated.with_changes(leading_lines=[])
+        return cst.FlattenSentinel(made)
+
+
+def _extended(parameters: cst.Parameters, added: Sequence[str]) -> cst.Parameters:
+    """The parameters and some more, laid out as those before them are."""
+    code = cst.parse_statement(f"def f({', '.join(added)}): pass")
+    new = list(cast(cst.FunctionDef, code).params.params)
+    before = parameters.params
+    if not before:
+        return parameters.with_changes(params=new)
+    last = before[-1]
+    separator = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    if len(before) > 1 and isinstance(before[-2].comma, cst.Comma):
+        separator = _bare(before[-2].comma)
+    joined = [last.with_changes(comma=separator, whitespace_after_param=cst.SimpleWhitespace("")), *new]
+    joined[1:-1] = [one.with_changes(comma=separator) for one in joined[1:-1]]
+    joined[-1] = joined[-1].with_changes(comma=last.comma, whitespace_after_param=last.whitespace_after_param)
+    return parameters.with_changes(params=[*before[:-1], *joined])
 
 
 def _annotated(parameters: cst.Parameters, annotations: Mapping[str, str]) -> cst.Parameters:

@@ -24,7 +24,7 @@ def modelled(dtype: str, rows: int) -> list[tuple[float, float]]:
 
     from tilewright.gpu.catalogue import find
     from tilewright.inspect.compiling import compile_launch
-    from tilewright.inspect.estimate import launch_time
+    from tilewright.inspect.estimate import launch_time, total
     from tilewright.inspect.program import count
     from tilewright.inspect.ttir import parse
     from tilewright.launches.driver import pretended_driver
@@ -57,7 +57,7 @@ def modelled(dtype: str, rows: int) -> list[tuple[float, float]]:
             if compiled.resources.problem:
                 continue
             time = launch_time(launch, compiled, count(parse(compiled.ir), launch), gpu)
-            pairs.append((reading["microseconds"], time.total))
+            pairs.append((reading["microseconds"], total(time)))
     return pairs
 
 

@@ -1,5 +1,6 @@
 """Small candidates, recorded and compiled for an H100 that is not there."""
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -140,6 +141,22 @@ def test_every_autotune_config_is_compiled_and_the_first_stands_in_the_sequence(
     assert "wants" in inspection.resources[2].problem
     assert inspection.runs  # the autotuner passes over the config that does not fit
     assert inspection.estimate.total_us.value == min(inspection.estimate.per_launch_us)
+    assert inspection.estimate.launch_times[2] is None
+
+
+def test_a_launch_has_a_time_that_it_cannot_beat():
+    """The matrix product's bytes and operations over the H100's 3350 GB/s and 495 TFLOP/s of TF32."""
+    inspection = matmul()["matmul"]
+    ((time, us),) = zip(inspection.estimate.launch_times, inspection.estimate.per_launch_us, strict=True)
+    (launch,) = inspection.recording.launches
+    sizes = {a.name: a.shape for a in launch.arguments if a.kind == "tensor"}
+    moved = 4 * sum(math.prod(shape) for shape in sizes.values())
+    (m, k), (n, _), _ = sizes.values()
+    gpu = find("h100")
+    floor = max(moved / gpu.memory_bandwidth_gbs / 1e3, 2 * m * n * k / gpu.tflops[time.rate] / 1e6)
+    assert time.rate == "tf32"
+    assert time.floor == pytest.approx(floor)
+    assert time.floor < time.work < us
 
 
 def test_an_inspection_survives_json():

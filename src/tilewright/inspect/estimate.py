@@ -17,21 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.compiling import Compiled
-from tilewright.inspect.model import Estimate
+from tilewright.inspect.costs import EAGER_LAUNCH_US, EAGER_OPERATION_US, KERNEL_START_US
+from tilewright.inspect.model import Estimate, LaunchTime
 from tilewright.inspect.program import Block, Dot, Program
 from tilewright.launches.model import Launch, Recording
 from tilewright.launches.recorder import Event
 
-EAGER_LAUNCH_US = 25.0
-"""CPU time from one launch to the next in eager mode, the wrapper and its allocations included:
-28 µs each were measured for the 512 launches of the vanilla RNN request on an H100 machine."""
-EAGER_OPERATION_US = 8.0  # the same for an operator of PyTorch
-KERNEL_START_US = 2.0  # of a kernel's duration beyond its work, as a profiler reads it (H200)
 GLOBAL_LATENCY = 480  # cycles, a load that misses L2 (466 on A100, 479 on H100, 542 on RTX 4090)
 SHARED_LATENCY = 30  # cycles
 BARRIER = 40  # cycles, a block's warps waiting for one another
@@ -49,23 +44,6 @@ MMA_SYNC_SHARE = 0.62  # of Hopper's peak that mma.sync reaches; wgmma reaches a
 WGMMA_ROWS = 64  # the smallest tile that wgmma takes
 BLOCK_DISPATCH = 1.2  # cycles to start a block, one after another on the whole GPU (H200)
 WARP_DISPATCH = 20  # cycles to start a warp, one after another on an SM (H200)
-
-
-@dataclass(frozen=True)
-class LaunchTime:
-    """One launch, microseconds: its start-up, and the largest of the times that overlap."""
-
-    latency: float
-    memory: float
-    compute: float
-
-    @property
-    def cause(self) -> str:
-        return max(("latency", "memory", "compute"), key=lambda name: float(getattr(self, name)))
-
-    @property
-    def total(self) -> float:
-        return KERNEL_START_US + float(getattr(self, self.cause))
 
 
 def launch_time(launch: Launch, compiled: Compiled, program: Program, gpu: Gpu) -> LaunchTime:
@@ -89,12 +67,22 @@ def launch_time(launch: Launch, compiled: Compiled, program: Program, gpu: Gpu) 
     dispatch = max(grid * BLOCK_DISPATCH, on_busiest * warps * WARP_DISPATCH)
     cached = on_busiest * (traffic + spilled) / L2_BYTES_PER_CYCLE
     moved = min(grid * traffic, _distinct_bytes(launch))
+    products = program.flops
+    moving = moved / (gpu.memory_bandwidth_gbs * 1e3)
     cycle_us = 1.0 / gpu.clock_mhz
     return LaunchTime(
         latency=max(full_waves * chain, dispatch) * cycle_us,
-        memory=max(cached * cycle_us, moved / (gpu.memory_bandwidth_gbs * 1e3 * MEMORY_SHARE)),
+        l2=cached * cycle_us,
+        memory=moving / MEMORY_SHARE,
         compute=on_busiest * busy * cycle_us,
+        floor=max(moving, grid * sum(flops / (_tflops(gpu, rate) * 1e6) for rate, flops in products.items())),
+        rate=max(products, key=lambda rate: products[rate], default=""),
     )
+
+
+def total(time: LaunchTime) -> float:
+    """Microseconds of a launch as a profiler reads them: its start-up and its work."""
+    return KERNEL_START_US + time.work
 
 
 def operation_time(event: Event, gpu: Gpu) -> float:
@@ -131,8 +119,9 @@ def estimate(
             family = [times[i] for i in recording.alternatives[event.launch] if i in times]
             if not family:
                 return None
-            fastest = min(family, key=lambda time: time.total)
-            duration, cause, cost = fastest.total, fastest.cause, EAGER_LAUNCH_US
+            fastest = min(family, key=total)
+            duration, cost = total(fastest), EAGER_LAUNCH_US
+            cause = "memory" if fastest.cause == "l2" else fastest.cause
         causes["launches"] += max(0.0, launched - finished)
         causes[cause] += duration
         finished = max(finished, launched) + duration
@@ -140,11 +129,12 @@ def estimate(
     return Estimate(
         total_us=Figure(finished, "µs", Evidence.ESTIMATED),
         per_launch_us=tuple(
-            times[i].total if i in times else math.inf for i in range(len(recording.launches))
+            total(times[i]) if i in times else math.inf for i in range(len(recording.launches))
         ),
         bound=max(causes, key=lambda name: causes[name]),
         breakdown={name: value / finished for name, value in causes.items()},
         notes=tuple(notes),
+        launch_times=tuple(times.get(i) for i in range(len(recording.launches))),
     )
 
 
@@ -170,12 +160,16 @@ def _dot_cycles(dot: Dot, gpu: Gpu, shared: int) -> float:
     Operands beyond the `shared` bytes that the binary asks for cannot pass through them: those, such
     as a weight that a loop does not change, stay in registers.
     """
-    rate = gpu.tflops.get(dot.rate) or gpu.tflops["fp32"]
+    rate = _tflops(gpu, dot.rate)
     if gpu.compute_capability == 90 and dot.m < WGMMA_ROWS and dot.rate != "fp32":
         rate *= MMA_SYNC_SHARE
     per_cycle = rate * 1e6 / gpu.clock_mhz / gpu.sms
     staging = (1 + OPERAND_READS) * min(dot.operand_bytes, shared) / SHARED_BYTES_PER_CYCLE
     return max(dot.flops / per_cycle, staging)
+
+
+def _tflops(gpu: Gpu, rate: str) -> float:
+    return gpu.tflops.get(rate) or gpu.tflops["fp32"]
 
 
 def _dot_latency(dot: Dot) -> float:

@@ -111,6 +111,36 @@ class Floor:
 
 
 @dataclass(frozen=True)
+class LaunchTime:
+    """One launch as modelled, microseconds: its work takes the largest of four times that overlap.
+
+    Args:
+        latency: waves of programs, each as long as one program's chain of dependent steps.
+        l2, memory: the bytes, through the L2 cache and through device memory.
+        compute: the units of the busiest SM.
+        floor: what its bytes and its matrix products take at the target's peak rates, the longer of the two.
+        rate: what most of its matrix products run at, a key of Gpu.tflops; empty without any.
+    """
+
+    latency: float
+    l2: float
+    memory: float
+    compute: float
+    floor: float
+    rate: str
+
+    @property
+    def work(self) -> float:
+        return max(self.latency, self.l2, self.memory, self.compute)
+
+    @property
+    def cause(self) -> str:
+        """The first of "latency", "l2", "memory", "compute" that takes as long as the work."""
+        names = ("latency", "l2", "memory", "compute")
+        return max(names, key=lambda name: float(getattr(self, name)))
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A modelled time of one forward on the target, with what it is made of. Microseconds.
 
@@ -120,6 +150,7 @@ class Estimate:
         bound: what holds the forward back: "launches", "latency", "memory", "compute".
         breakdown: shares of total_us by cause.
         notes: what the model had to assume.
+        launch_times: what the entries of per_launch_us are made of; None for a launch that cannot run.
     """
 
     total_us: Figure
@@ -127,6 +158,7 @@ class Estimate:
     bound: str
     breakdown: dict[str, float]
     notes: tuple[str, ...] = ()
+    launch_times: tuple[LaunchTime | None, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,15 @@ class Program:
         return sum(block.trips * block.store_bytes for block in self.blocks)
 
     @property
+    def flops(self) -> dict[str, float]:
+        """Operations of its matrix products by the rate they run at, a key of Gpu.tflops."""
+        found: dict[str, float] = {}
+        for block in self.blocks:
+            for dot in block.dots:
+                found[dot.rate] = found.get(dot.rate, 0.0) + block.trips * dot.flops
+        return found
+
+    @property
     def innermost(self) -> list[Block]:
         """The deepest loop bodies; none in a program without a loop."""
         deepest = max((block.depth for block in self.blocks), default=0)

@@ -15,7 +15,7 @@ from tilewright.launches.recorder import Recorder, View
 LAUNCH_US = 5.0
 """Microseconds between two dependent launches when both kernels are free: what a launch from
 Python costs the CPU at the least. Triton's launcher alone takes 3–5 µs; wrappers around it cost
-more (see `estimate.EAGER_LAUNCH_US`), a CUDA graph less."""
+more (see `costs.EAGER_LAUNCH_US`), a CUDA graph less."""
 
 _EQUALLY_PRECISE = {"tf32": ("tf32", "fp16"), "fp32": ("fp32",)}
 

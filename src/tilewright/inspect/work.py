@@ -126,9 +126,8 @@ def _rate(programs: Mapping[int, Program]) -> str:
     """The rate that most of a candidate's matrix products run at; "fp32" without any."""
     flops: dict[str, float] = {}
     for program in programs.values():
-        for block in program.blocks:
-            for dot in block.dots:
-                flops[dot.rate] = flops.get(dot.rate, 0.0) + block.trips * dot.flops
+        for rate, operations in program.flops.items():
+            flops[rate] = flops.get(rate, 0.0) + operations
     return max(flops, key=lambda rate: flops[rate], default="fp32")
 
 

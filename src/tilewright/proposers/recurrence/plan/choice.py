@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tilewright.gpu.model import Gpu
+from tilewright.inspect.costs import EAGER_LAUNCH_US
 from tilewright.proposers.recurrence import PLANS
 from tilewright.proposers.recurrence.emit.emitted import Emitted
 from tilewright.proposers.recurrence.ir import Declined, Group, Network
@@ -21,7 +22,6 @@ from tilewright.proposers.recurrence.stationary import emit as emit_stationary
 from tilewright.proposers.recurrence.stationary import gluon as emit_gluon
 
 STATIONARY = {"triton": emit_stationary.emit, "gluon": emit_gluon.emit}
-LAUNCH_US = 25.0  # from one launch to the next in eager mode, as inspect.estimate has it
 
 
 @dataclass(frozen=True)
@@ -164,4 +164,4 @@ def _some(names: Sequence[str]) -> str:
 
 def _expected_us(group: Group, emitted: Emitted) -> float:
     steps = max(member.steps for member in group.members) + depth_of(group) - 1
-    return LAUNCH_US + steps * emitted.step_us
+    return EAGER_LAUNCH_US + steps * emitted.step_us

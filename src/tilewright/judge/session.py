@@ -30,7 +30,6 @@ from tilewright.judge.trial import (
     Instance,
     build,
     call,
-    find_truth,
     run_in_float64,
     same,
     with_new_parameters,
@@ -229,7 +228,7 @@ class Session:
         inputs = _refilled(instance.inputs, changed)
         self.announce("reference")
         try:
-            truth = find_truth(case, instance.reference, inputs, instance.seed, slack=regime.slack)
+            truth = case.truth(instance.reference, inputs, instance.seed, slack=regime.slack)
         except ProblemError as error:
             if self.on_gpu and DEVICE_FAULT.search(error.what):
                 self.fault = f"{regime.name} the reference broke the judge's CUDA context: {error.what}"

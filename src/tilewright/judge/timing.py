@@ -28,7 +28,7 @@ from tilewright.judge.failures import CandidateFailure
 from tilewright.judge.lane import Lane, clock_fault
 from tilewright.judge.sides import draw
 from tilewright.judge.timing_model import Timing
-from tilewright.judge.trial import Case, Truth, find_truth
+from tilewright.judge.trial import Case, Truth
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import ProblemModule, import_problem
 
@@ -75,7 +75,7 @@ class Track:
     def truth(self, lane: Lane, inputs: list[Any], seed: int) -> Truth:
         """What these inputs must give with the lane's parameters."""
         assert lane.instance is not None
-        return find_truth(lane.case, lane.instance.reference, inputs, seed)
+        return lane.case.truth(lane.instance.reference, inputs, seed)
 
     def _case(self, cell: Cell, source: str) -> Case:
         return Case(

@@ -54,6 +54,12 @@ class Case:
         """The autotune config of a single call: the first when interpreted, Triton's choice on a GPU."""
         return None if self.device.type == "cuda" else 0
 
+    def truth(self, reference: nn.Module, inputs: list[Any], seed: int, *, slack: float = 1.0) -> Truth:
+        """What these inputs must give; see `find_truth`."""
+        return find_truth(
+            reference, inputs, seed, path=self.problem_path, precision=self.precision, slack=slack
+        )
+
     def command(self, name: str, /, **arguments: Any) -> Answer:
         """Have the cell serve a command.
 
@@ -174,7 +180,7 @@ def call(
     """
     if truth is None:
         case.announce("reference")
-        truth = find_truth(case, instance.reference, inputs, seed)
+        truth = case.truth(instance.reference, inputs, seed)
     case.command("prepare")
     return compared(case, truth, inputs, case.command("call", inputs=inputs, seed=seed, **how))
 
@@ -218,11 +224,19 @@ def unpacked(value: Any, device: torch.device) -> tuple[Any, Comparison | None]:
 
 
 def find_truth(
-    case: Case, reference: nn.Module, inputs: list[Any], seed: int, *, slack: float = 1.0
+    reference: nn.Module,
+    inputs: list[Any],
+    seed: int,
+    *,
+    path: str,
+    precision: str | None,
+    slack: float = 1.0,
 ) -> Truth:
     """Run the reference three times: as it is, in float64, and in float64 with rounded operands.
 
     Args:
+        path: of the problem, for messages.
+        precision: what matrix operands may be rounded to; None for what the inputs are.
         slack: see `budget.expectation`.
 
     Raises:
@@ -231,10 +245,10 @@ def find_truth(
     """
     real = [value for value in [*flatten(inputs), *reference.parameters()] if is_real(value)]
     native_dtype = real[0].dtype if real else torch.float32
-    precision = case.precision or str(native_dtype).removeprefix("torch.")
+    precision = precision or str(native_dtype).removeprefix("torch.")
 
     native_inputs = cloned(inputs)
-    with reference_code(case.problem_path), plain_arithmetic():
+    with reference_code(path), plain_arithmetic():
         native = forward(copy.deepcopy(reference), native_inputs, seed)
     before, after = flatten(inputs), flatten(native_inputs)
     changed = tuple(i for i, (old, new) in enumerate(zip(before, after, strict=True)) if not same(old, new))

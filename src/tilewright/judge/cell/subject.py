@@ -7,9 +7,7 @@ leaves as a CandidateFailure.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,11 +24,11 @@ from tilewright.judge.observer import Observer
 from tilewright.judge.poison import Filled, Poisoned, poison_cache, poison_free_memory
 from tilewright.judge.sides import apply, import_candidate, seed_everything, state_of
 from tilewright.judge.spirit import failing, on_device, recorded, skipped
+from tilewright.judge.stopwatch import Stopwatch, Times
 from tilewright.judge.verdict import Outcome
 
 GUARD_BYTES = 4096  # on each side of a tensor; an index that is off by one row of 1024 floats shows
 SMALL_BYTES = 2**20  # PyTorch's CUDA allocator keeps what is no larger apart from the rest
-FLUSHED_L2_SIZES = 2  # the buffer overwritten before a cold call, in sizes of the L2 cache
 
 
 class Subject:
@@ -59,7 +57,7 @@ class Subject:
         self.prepared = False
         self.choice = ConfigChoice()
         self.findings: Callable[[], Sequence[Finding]] = tuple
-        self.scratch: torch.Tensor | None = None
+        self.stopwatch = Stopwatch(self.device)
         self.padding: list[torch.Tensor] = []
 
     def open(self, source: str, path: str, name: str = "ModelNew") -> dict[str, Any]:
@@ -143,10 +141,9 @@ class Subject:
             guarded: inputs, and what is allocated, lie between zones of known bytes.
 
         Returns:
-            outputs; inputs, as they are afterwards; wall_us, from an idle device to an idle one,
-            device_us, up to the last work of the stream that the caller waits for, and drained_us, up
-            to the end of all streams, all three read in here; most, the longest list of autotune
-            configs, and used, the configs of this call; broken, what was written into guard zones.
+            outputs; inputs, as they are afterwards; wall_us, device_us and drained_us, as
+            `stopwatch.Times` has them, read in here; most, the longest list of autotune configs, and
+            used, the configs of this call; broken, what was written into guard zones.
         """
         given = self._placed(inputs, fresh=fresh or misaligned, offset=int(misaligned))
         guards = Poisoned(finite=self.finite, guard_bytes=GUARD_BYTES) if guarded else None
@@ -155,16 +152,16 @@ class Subject:
             given = apply(lambda tensor: room(tensor, "an input").copy_(tensor), given)
         self.choice.index = config
         with self._candidate(), guards or self._tampered(without, memory_of), self.choice.applied():
-            wall_us, device_us, drained_us = self._forward(given, seed, cold=cold)
+            times = self._forward(given, seed, cold=cold)
         self.calls += 1
         if memory.WATCH.strays:  # also where the file caught the error
             raise CandidateFailure(Outcome.STRAY_ACCESS, memory.WATCH.strays[0])
         return {
             "outputs": self.outputs,
             "inputs": given,
-            "wall_us": wall_us,
-            "device_us": device_us,
-            "drained_us": drained_us,
+            "wall_us": times.wall,
+            "device_us": times.device,
+            "drained_us": times.drained,
             "most": self.choice.most,
             "used": str(self.choice),
             "broken": guards.broken_guards() if guards else [],
@@ -221,31 +218,15 @@ class Subject:
             self._forward(given, seed, cold=False)
         return tally
 
-    def _forward(self, given: list[Any], seed: int, *, cold: bool) -> tuple[float, float, float]:
-        """Wall, device and drained time, microseconds; see `call`. On the CPU all three are wall time."""
+    def _forward(self, given: list[Any], seed: int, *, cold: bool) -> Times:
         assert self.model is not None
-        if self.interpreted:
-            seed_everything(seed)
-            with torch.no_grad():
-                began = time.perf_counter()
-                self.outputs = self.model(*given)
-                wall = (time.perf_counter() - began) * 1e6
-            return wall, wall, wall
-        if cold:
-            self._flush()
-        start, end, drained = (torch.cuda.Event(enable_timing=True) for _ in range(3))
-        seed_everything(seed)
+        model = self.model
+
+        def run() -> None:
+            self.outputs = model(*given)
+
         with torch.no_grad():
-            torch.cuda.synchronize()
-            began = time.perf_counter()
-            start.record()
-            self.outputs = self.model(*given)
-            end.record()
-            torch.cuda.synchronize()
-            wall = (time.perf_counter() - began) * 1e6
-            drained.record()
-            torch.cuda.synchronize()
-        return wall, start.elapsed_time(end) * 1e3, start.elapsed_time(drained) * 1e3
+            return self.stopwatch.time(lambda: seed_everything(seed), run, cold=cold)
 
     def _placed(self, inputs: list[Any], *, fresh: bool, offset: int) -> list[Any]:
         """Inputs on the device: in new memory, or in that of the last call where everything fits."""
@@ -284,14 +265,6 @@ class Subject:
     def _wait(self) -> None:
         if not self.interpreted:
             torch.cuda.synchronize()
-
-    def _flush(self) -> None:
-        """Overwrite the L2 cache, and end any hold a kernel took on a part of it."""
-        if self.scratch is None:
-            size = torch.cuda.get_device_properties().L2_cache_size
-            self.scratch = torch.empty(FLUSHED_L2_SIZES * size, dtype=torch.int8, device=self.device)
-        ctypes.CDLL("libcuda.so.1").cuCtxResetPersistingL2Cache()
-        self.scratch.zero_()
 
 
 def _shapes(model: nn.Module) -> dict[str, Any]:

@@ -1,0 +1,79 @@
+"""Rewrites of programs, grids and launches: the same results, at sizes that divide and at others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rewriting import HEAD, rewritten
+
+from tilewright.proposers.rewrite.grouped import Grouped
+
+pytestmark = pytest.mark.interpreted
+RUNNER = Path(__file__).parents[1] / "data" / "rewriting" / "interpret_pairs.py"
+
+MATMUL = (
+    HEAD
+    + """\
+def kernel(
+    a_ptr, b_ptr, out_ptr, m, n, k, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr
+):
+{ids}
+    rows = {row} * BM + tl.arange(0, BM)
+    cols = {col} * BN + tl.arange(0, BN)
+    inner = tl.arange(0, BK)
+    a_ptrs = a_ptr + rows[:, None] * k + inner[None, :]
+    b_ptrs = b_ptr + inner[:, None] * n + cols[None, :]
+    acc = tl.zeros((BM, BN), dtype=tl.float32)
+    for tile in range(0, tl.cdiv(k, BK)):
+        left = k - tile * BK
+        a = tl.load(a_ptrs, mask=(rows[:, None] < m) & (inner[None, :] < left), other=0.0)
+        b = tl.load(b_ptrs, mask=(inner[:, None] < left) & (cols[None, :] < n), other=0.0)
+        acc = tl.dot(a, b, acc)
+        a_ptrs += BK
+        b_ptrs += BK * n
+    tl.store(out_ptr + rows[:, None] * n + cols[None, :], acc.to(out_ptr.dtype.element_ty),
+             mask=(rows[:, None] < m) & (cols[None, :] < n))
+
+
+def matmul(a, b):
+    (m, k), n = a.shape, b.shape[1]
+    out = torch.empty((m, n), device=a.device, dtype=a.dtype)
+    kernel[{grid}](a, b, out, m, n, k, BM=16, BN=16, BK=16)
+    return out
+"""
+)
+TWO_AXES = MATMUL.format(
+    ids="", row="tl.program_id(0)", col="tl.program_id(1)",
+    grid="(triton.cdiv(m, 16), triton.cdiv(n, 16))",
+)  # fmt: skip
+ONE_AXIS = MATMUL.format(
+    ids="    pid = tl.program_id(0)\n    across = tl.cdiv(n, BN)",
+    row="(pid // across)",
+    col="(pid % across)",
+    grid="(triton.cdiv(m, 16) * triton.cdiv(n, 16),)",
+)  # fmt: skip
+PRODUCTS = ["matmul(ints(161, 33), ints(33, 50))", "matmul(ints(16, 16), ints(16, 176))"]
+SIZES = {"m": 1024, "n": 1024, "k": 1024}
+
+GROUPED_2D = rewritten(Grouped(), TWO_AXES, "4", grid=(64, 64, 1), **SIZES)
+GROUPED_1D = rewritten(Grouped(), ONE_AXIS, "4", grid=(4096, 1, 1), **SIZES)
+
+CASES = {
+    "grouped, two axes": (TWO_AXES, GROUPED_2D, PRODUCTS),
+    "grouped, one axis": (ONE_AXIS, GROUPED_1D, PRODUCTS),
+}
+
+
+def test_results_are_equal_in_every_bit() -> None:
+    cases = [dict(zip(("before", "after", "calls"), case, strict=True)) for case in CASES.values()]
+    assert all(case["before"] != case["after"] for case in cases)
+    done = subprocess.run(
+        [sys.executable, RUNNER], input=json.dumps(cases), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    names = list(CASES)
+    assert [(names[number], call) for number, call in json.loads(done.stdout)] == []

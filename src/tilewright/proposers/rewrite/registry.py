@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from tilewright.proposers.rewrite.base import Rewrite
 from tilewright.proposers.rewrite.constant_sizes import ConstantSizes
+from tilewright.proposers.rewrite.even_masks import EvenMasks
+from tilewright.proposers.rewrite.grouped import Grouped
 
-REWRITES: tuple[Rewrite, ...] = (ConstantSizes(),)
+REWRITES: tuple[Rewrite, ...] = (ConstantSizes(), EvenMasks(), Grouped())

@@ -1,0 +1,196 @@
+"""Masks that drop where sizes divide.
+
+`mask = at < n` → `mask = (at < n) | (n % BLOCK == 0)`, with `n: tl.constexpr`: where n is a multiple of the
+block the condition folds to true while compiling, and loads and stores lose their predicates and the
+comparisons behind them. Any other size keeps the comparison.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tilewright.kernelfile import Kernel
+from tilewright.kernelfile.scopes import last_name
+from tilewright.launches.model import Launch
+from tilewright.proposers.edit import Edits
+from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.body import Body
+from tilewright.proposers.rewrite.constant_sizes import constant_parameters
+from tilewright.proposers.rewrite.grids import read_terms
+from tilewright.proposers.rewrite.ranges import Ranges, summands
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """When a comparison `index < size` holds for the whole tile `base + tl.arange(0, block)`.
+
+    Args:
+        size: a product of the kernel's parameters.
+        block: the tile's extent, a constant's name or digits.
+        base: where the tile begins, the kernel's names followed; None where it begins at 0.
+    """
+
+    comparison: ast.Compare
+    size: ast.expr
+    block: str
+    base: ast.expr | None
+
+    @property
+    def condition(self) -> str:
+        size = ast.unparse(self.size)
+        if self.base is None:
+            return f"{size} >= {self.block}"
+        return f"{size if size.isidentifier() else f'({size})'} % {self.block} == 0"
+
+    @property
+    def names(self) -> set[str]:
+        """The parameters that the size is made of."""
+        return {part.id for part in ast.walk(self.size) if isinstance(part, ast.Name)}
+
+    def holds(self, launch: Launch) -> bool:
+        """Whether it does at a recorded launch."""
+        values = {a.name: int(a.value) for a in launch.arguments if a.value and a.value.isdigit()}
+        size, block = _product(self.size, values), _product(ast.parse(self.block, mode="eval").body, values)
+        if size is None or block is None:
+            return False
+        return size >= block if self.base is None else size % block == 0
+
+
+class EvenMasks:
+    """Every comparison of a tile's indices with a size that is passed as an integer.
+
+    Safe where the condition implies the comparison, whatever the size: the tile is `base + arange(0, BLOCK)`,
+    the base is a multiple of BLOCK, and it is below the size because a loop ends there, or because the grid
+    of every launch has ceil(size / BLOCK) programs there. Tiles counted by one index and taken apart by
+    `//` and `%`, also in groups of rows, are followed.
+    """
+
+    name = "masks dropped where sizes divide"
+    stages = frozenset({"memory_access"})
+
+    def choices(self, view: View, kernel: Kernel) -> Sequence[str]:
+        """`ALL`, where a comparison drops at a recorded launch."""
+        _fits(view, kernel, Body(view.node(kernel), view.file.source))
+        return (ALL,)
+
+    def apply(self, view: View, kernel: Kernel, choice: str) -> str:
+        """Add the conditions, and make constants of the sizes in them."""
+        body = Body(view.node(kernel), view.file.source)
+        fits = _fits(view, kernel, body)
+        edits = Edits()
+        for fit in fits:
+            text = f"({ast.unparse(fit.comparison)}) | ({fit.condition})"
+            alone = isinstance(body.parent(fit.comparison), ast.Assign | ast.keyword)
+            edits.expressions[body.place(fit.comparison)] = text if alone else f"({text})"
+        plain = {p.name for p in kernel.parameters if not p.constexpr} & {
+            name for fit in fits for name in fit.names
+        }
+        if plain:
+            edits.annotations[kernel.name] = dict.fromkeys(sorted(plain), "tl.constexpr")
+        return view.edited(edits)
+
+
+def _fits(view: View, kernel: Kernel, body: Body) -> list[Fit]:
+    """The comparisons that drop at a recorded launch.
+
+    Raises:
+        Declined: there is none.
+    """
+    launches = view.launches(kernel)
+    sizes = {p.name for p in kernel.parameters if p.constexpr}
+    with contextlib.suppress(Declined):
+        sizes |= set(constant_parameters(view, kernel))
+    ranges = [Ranges(body, terms) for terms in read_terms(view, kernel)]
+    comparisons = [n for n in ast.walk(body.function) if isinstance(n, ast.Compare)]
+    found, refused = [], []
+    for comparison in sorted(comparisons, key=lambda n: (n.lineno, n.col_offset)):
+        fit = _fit(body, comparison, sizes)
+        if fit is None or _written(body, fit):
+            continue
+        if not any(fit.holds(launch) for launch in launches):
+            refused.append(f"line {comparison.lineno}: {fit.condition} does not hold at the problem's sizes")
+        elif not all(_implied(one, fit) for one in ranges):
+            size = ast.unparse(fit.size)
+            refused.append(f"line {comparison.lineno}: no grid or loop is seen to end where {size} does")
+        else:
+            found.append(fit)
+    if not found:
+        raise Declined(refused[0] if refused else "no mask compares a tile's indices with a size")
+    return found
+
+
+def _fit(body: Body, node: ast.Compare, sizes: set[str]) -> Fit | None:
+    """What would make a comparison hold for a whole tile, where it is of the right form."""
+    if len(node.ops) != 1 or not isinstance(node.ops[0], ast.Lt | ast.Gt):
+        return None
+    lower, upper = node.left, node.comparators[0]
+    if isinstance(node.ops[0], ast.Gt):
+        lower, upper = upper, lower
+    plus, taken = summands(body.followed(lower))
+    limit, minus = summands(body.followed(upper))
+    plus, limit = plus + minus, limit + taken
+    aranges = [term for term in plus if _arange(term) is not None]
+    if len(limit) != 1 or len(aranges) != 1 or len(plus) > 2:
+        return None
+    block = ast.unparse(_arange(aranges[0]) or limit[0])
+    if not (block.isidentifier() or block.isdigit()):
+        return None
+    fit = Fit(node, limit[0], block, next((term for term in plus if term is not aranges[0]), None))
+    return fit if fit.names and fit.names <= sizes and _product(fit.size, dict.fromkeys(sizes, 1)) else None
+
+
+def _product(node: ast.expr, values: dict[str, int]) -> int | None:
+    """The value of a product of names and integers; None for anything else."""
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.Name(id=name):
+            return values.get(name)
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            a, b = _product(left, values), _product(right, values)
+            return None if a is None or b is None else a * b
+        case _:
+            return None
+
+
+def _arange(term: ast.expr) -> ast.expr | None:
+    """The extent of a term that is `tl.arange(0, …)`."""
+    match term:
+        case ast.Call(func=function, args=[ast.Constant(value=0), extent]) if last_name(function) == "arange":
+            return extent
+        case _:
+            return None
+
+
+def _implied(ranges: Ranges, fit: Fit) -> bool:
+    """Whether the comparison holds for every tile of a launch where the condition does."""
+    if fit.base is None:
+        return True
+    block = ast.parse(fit.block, mode="eval").body
+    width = ranges.text(block)
+    match fit.base:
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            counts = (
+                ranges.product(ast.Call(ast.Name("cdiv"), [fit.size, block], [])),
+                ranges.product(ast.BinOp(fit.size, ast.FloorDiv(), block)),
+            )
+            for tile, extent in ((left, right), (right, left)):
+                if ranges.text(extent) == width and any(ranges.below(tile, count) for count in counts):
+                    return True
+        case _:
+            pass
+    return ranges.below(fit.base, ranges.product(fit.size)) and ranges.multiple(fit.base, width)
+
+
+def _written(body: Body, fit: Fit) -> bool:
+    """Whether the condition stands beside the comparison already."""
+    match body.parent(fit.comparison):
+        case ast.BinOp(op=ast.BitOr(), right=right):
+            return ast.unparse(right) == fit.condition
+        case _:
+            return False

@@ -1,0 +1,72 @@
+"""What source rewrites change in the code that Triton makes for an H100."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from rewriting import HEAD, rewritten, view
+
+from tilewright.proposers.rewrite.even_masks import EvenMasks
+
+triton = pytest.importorskip("triton")
+pytestmark = pytest.mark.compiled
+
+ACCESS = re.compile(r"^\s*(@%p\d+ )?(ld\.global\S*|st\.global\S*|cp\.async\.c[ag]\S*)", re.MULTILINE)
+
+
+def ptx(folder: Path, source: str, **values: int | float | tuple[int, ...]) -> str:
+    """The PTX of a file's first kernel, launched with these values, pointers aligned to 16 bytes."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    path = folder / "candidate.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location("candidate", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    launch = view(source, **values).recording.launches[0]
+    signature = {a.name: a.type for a in launch.arguments}
+    constants = {a.name: int(a.value or 0) for a in launch.arguments if a.kind == "constexpr"}
+    even = {(i,): [["tt.divisibility", 16]] for i, a in enumerate(launch.arguments) if a.divisible_by_16}
+    made = ASTSource(getattr(module, launch.kernel), signature, constants, even)
+    text: str = triton.compile(made, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
+    return text
+
+
+def accesses(text: str) -> dict[str, int]:
+    """How often each kind of access to global memory stands in PTX; `@` marks those under a predicate."""
+    found: dict[str, int] = {}
+    for predicate, name in ACCESS.findall(text):
+        kind = ("@" if predicate else "") + name
+        found[kind] = found.get(kind, 0) + 1
+    return found
+
+
+ADD = f"""{HEAD}def add_kernel(x_ptr, y_ptr, out_ptr, rows, cols, TALL: tl.constexpr, WIDE: tl.constexpr):
+    row = tl.program_id(0) * TALL + tl.arange(0, TALL)
+    ok_row = row[:, None] < rows
+    for start in range(0, cols, WIDE):
+        col = start + tl.arange(0, WIDE)
+        ok = ok_row & (col[None, :] < cols)
+        at = row[:, None] * cols + col[None, :]
+        total = tl.load(x_ptr + at, mask=ok) + tl.load(y_ptr + at, mask=ok)
+        tl.store(out_ptr + at, total, mask=ok)
+
+
+def run(x, y):
+    (rows, cols), out = x.shape, torch.empty_like(x)
+    add_kernel[(triton.cdiv(rows, 8),)](x, y, out, rows, cols, TALL=8, WIDE=64)
+    return out
+"""
+
+
+def test_masks_vanish_where_sizes_divide(tmp_path: Path) -> None:
+    after = rewritten(EvenMasks(), ADD, rows=64, cols=256)
+    assert all(kind.startswith("@") for kind in accesses(ptx(tmp_path, ADD, rows=64, cols=256)))
+    made = ptx(tmp_path, after, rows=64, cols=256)
+    assert accesses(made) and not any(kind.startswith("@") for kind in accesses(made))
+    assert all(kind.startswith("@") for kind in accesses(ptx(tmp_path, after, rows=63, cols=255)))

@@ -1,0 +1,129 @@
+"""Rewritten kernels compute what those they were made from do, whether sizes fit a tile or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from rewriting import HEAD, rewritten
+
+from tilewright.proposers.rewrite.base import Rewrite
+from tilewright.proposers.rewrite.even_masks import EvenMasks
+
+pytest.importorskip("torch")
+pytest.importorskip("triton")
+pytestmark = pytest.mark.interpreted
+
+# Runs `run` of both files of every case on the same inputs; prints the cases and sizes at which bits differ.
+PROGRAM = """
+import importlib.util, json, sys
+import torch
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.replace("/", "_"), path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+found = {}
+for name, calls in json.load(open(sys.argv[1] + "/calls.json")).items():
+    before, after = (load(f"{sys.argv[1]}/{name}_{which}.py") for which in ("before", "after"))
+    found[name] = []
+    for shapes in calls:
+        torch.manual_seed(1)
+        inputs = [torch.randn(shape) for shape in shapes]
+        expected, got = before.run(*inputs), after.run(*inputs)
+        assert expected.isfinite().all()
+        if not torch.equal(expected.view(torch.int32), got.view(torch.int32)):
+            found[name].append(shapes)
+json.dump(found, open(sys.argv[1] + "/found.json", "w"))
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file with a function `run`, and the shapes of its inputs to call it with.
+
+    Args:
+        values: what the recorded launch passes, where that is no literal.
+    """
+
+    rewrite: Rewrite
+    source: str
+    calls: list[list[tuple[int, ...]]]
+    choice: str | None = None
+    values: dict[str, int] = field(default_factory=dict)
+
+
+MATMUL = f"""{HEAD}def matmul_kernel(a_ptr, b_ptr, out_ptr, m, n, k, BLOCK: tl.constexpr):
+    across = tl.cdiv(n, BLOCK)
+    pid = tl.program_id(0)
+    width = 2 * across
+    first = pid // width * 2
+    height = min(tl.cdiv(m, BLOCK) - first, 2)
+    rows = (first + pid % width % height) * BLOCK + tl.arange(0, BLOCK)
+    cols = pid % width // height * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
+    for i in range(tl.cdiv(k, BLOCK)):
+        inner = tl.arange(0, BLOCK)
+        left = k - i * BLOCK
+        a = tl.load(
+            a_ptr + rows[:, None] * k + i * BLOCK + inner[None, :],
+            mask=(rows[:, None] < m) & (inner[None, :] < left),
+            other=0.0,
+        )
+        b = tl.load(
+            b_ptr + (i * BLOCK + inner[:, None]) * n + cols[None, :],
+            mask=(inner[:, None] < left) & (cols[None, :] < n),
+            other=0.0,
+        )
+        total += tl.dot(a, b)
+    tl.store(
+        out_ptr + rows[:, None] * n + cols[None, :], total, mask=(rows[:, None] < m) & (cols[None, :] < n)
+    )
+
+
+def run(a, b):
+    (m, k), n = a.shape, b.shape[1]
+    out = torch.empty(m, n)
+    matmul_kernel[(triton.cdiv(m, 16) * triton.cdiv(n, 16),)](a, b, out, m, n, k, BLOCK=16)
+    return out
+"""
+PRODUCTS = [[(m, k), (k, n)] for m, n, k in [(48, 32, 32), (33, 48, 17), (16, 15, 64)]]
+
+CASES = {
+    "even_masks": Case(EvenMasks(), MATMUL, PRODUCTS, values={"m": 64, "n": 64, "k": 64}),
+}
+
+
+@pytest.fixture(scope="module")
+def differences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]:
+    """By case, the shapes at which the rewritten file returns other bits."""
+    folder: Path = tmp_path_factory.mktemp("rewritten")
+    for name, case in CASES.items():
+        (folder / f"{name}_before.py").write_text(case.source)
+        after = rewritten(case.rewrite, case.source, case.choice, **case.values)
+        assert after != case.source
+        (folder / f"{name}_after.py").write_text(after)
+    (folder / "calls.json").write_text(json.dumps({name: case.calls for name, case in CASES.items()}))
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, list[object]] = json.loads((folder / "found.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_bit_is_the_same_at_every_size(name: str, differences: dict[str, list[object]]) -> None:
+    assert differences[name] == []

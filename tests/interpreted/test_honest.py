@@ -20,6 +20,7 @@ HONEST = {
     "atomic_rounding": ("row_sum", None),
     "autotuned": ("matmul", "float32"),
     "backend_flags": ("scale", None),
+    "bfloat16_arithmetic": ("halves", None),
     "cached_scratch": ("norm", None),
     "changes_its_input": ("bump", None),
     "contiguous_glue": ("leaning", "float32"),

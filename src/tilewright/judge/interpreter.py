@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import triton.language as tl
 from triton.compiler.errors import CompileTimeAssertionFailure
 from triton.runtime import interpreter
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.errors import OutOfResources, PTXASError
 
+from tilewright.judge import bfloat16
 from tilewright.judge.cooperative import BATON
 
 SAMPLES_PER_LAUNCH = 2
@@ -30,7 +29,7 @@ def repair() -> None:
     There the interpreter turns a scalar, which it holds as an array of one element, into a Python
     integer with int(), which numpy 2.4 refuses for arrays that have a dimension.
 
-    And let tl.dot multiply bfloat16, which the interpreter holds as the integers of its bits.
+    And let it compute in bfloat16: see `judge.bfloat16`.
     """
     original = interpreter._patch_lang_tensor
 
@@ -39,20 +38,7 @@ def repair() -> None:
         scope.set_attr(tensor, "__index__", lambda scalar: int(scalar.handle.data.item()))
 
     interpreter._patch_lang_tensor = patched
-    builder = type(interpreter.interpreter_builder)
-    plain_dot = builder.create_dot
-
-    def dot(self: Any, left: Any, right: Any, *others: Any) -> Any:
-        return plain_dot(self, _widened(left), _widened(right), *others)
-
-    builder.create_dot = dot
-
-
-def _widened(handle: Any) -> Any:
-    """A bfloat16 tensor of the interpreter as float32; any other as it is."""
-    if handle.dtype.scalar != tl.bfloat16 or handle.data.dtype != np.uint16:
-        return handle
-    return interpreter.TensorHandle((handle.data.astype(np.uint32) << 16).view(np.float32), tl.float32)
+    bfloat16.repair()
 
 
 class ConfigChoice:

@@ -25,8 +25,9 @@ from tilewright.runs import Asked, digest, open_run
 from tilewright.serial import to_json
 from tilewright.stages.catalogue import stages as stage_catalogue
 from tilewright.stages.model import Stage
-from tilewright.stages.pipeline import Task, best_source
+from tilewright.stages.pipeline import best_source
 from tilewright.stages.pipeline import optimize as run_stages
+from tilewright.stages.session import Task
 from tilewright.stages.summary import Summary
 from tilewright.version import VERSION
 

@@ -7,6 +7,7 @@
     DIR/request.txt        the request, when there was one
     DIR/candidates/ID.py   the source of every candidate tried
     DIR/log.jsonl          one line per candidate: inspection, verdict with its seeds, outcome, in order
+    DIR/screenings.jsonl   one line per screening, with every raw sample; only where there is a GPU
     DIR/timings.jsonl      one line per timing, with every raw sample; only where there is a GPU
     DIR/decisions.jsonl    one line per speed verdict, with every raw block; only where there is a GPU
     DIR/best.py            the result
@@ -40,12 +41,14 @@ from tilewright.judge.speed_model import SpeedVerdict
 from tilewright.judge.timing_model import Timing
 from tilewright.judge.verdict import Verdict
 from tilewright.machine import Machine
+from tilewright.screening.model import Screening
 from tilewright.serial import from_json, to_json
 
 FORMAT = 3
 LOG, TIMINGS, DECISIONS, MACHINES = "log.jsonl", "timings.jsonl", "decisions.jsonl", "machines.jsonl"
+SCREENINGS = "screenings.jsonl"
 OWN_FILES = (  # in the order in which --force removes them: what says that a run finished goes first
-    manifest.NAME, "summary.json", "best.py", DECISIONS, TIMINGS, LOG, MACHINES, "request.txt",
+    manifest.NAME, "summary.json", "best.py", DECISIONS, TIMINGS, SCREENINGS, LOG, MACHINES, "request.txt",
     "current.py", "problem.py", "run.json",
 )  # fmt: skip
 UNFINISHED = ".part"  # ends the name of a file that is being written
@@ -161,15 +164,16 @@ class RunFolder:
         self._append(LOG, tried)
         self.tried[candidate.id] = tried
 
-    def record_times(self, times: Timing | Decided) -> None:
-        """Append a timing or a speed verdict, with all that was sampled. Durable when it returns."""
-        self._append(TIMINGS if isinstance(times, Timing) else DECISIONS, times)
+    def record_times(self, times: Timing | Decided | Screening) -> None:
+        """Append a timing, a speed verdict or a screening with all its samples. Durable when it returns."""
+        names = {Timing: TIMINGS, Decided: DECISIONS, Screening: SCREENINGS}
+        self._append(names[type(times)], times)
 
     def record_machine(self, machine: Machine) -> None:
         """Note what the run goes on from here on. Durable when it returns."""
         self._append(MACHINES, machine)
 
-    def _append(self, name: str, value: Tried | Timing | Decided | Machine) -> None:
+    def _append(self, name: str, value: Tried | Timing | Decided | Screening | Machine) -> None:
         with self._appending, (self.path / name).open("a", encoding="utf-8") as file:
             file.write(to_json(value, indent=None) + "\n")
             file.flush()
@@ -250,7 +254,13 @@ def _prepare(path: Path, asked: Asked, force: bool) -> RunFolder:
 
 def _take_up(folder: RunFolder) -> None:
     """Keep what an interrupted run had put on record in full, and nothing that it left half done."""
-    for name, kind in ((LOG, Tried), (TIMINGS, Timing), (DECISIONS, Decided), (MACHINES, Machine)):
+    for name, kind in (
+        (LOG, Tried),
+        (SCREENINGS, Screening),
+        (TIMINGS, Timing),
+        (DECISIONS, Decided),
+        (MACHINES, Machine),
+    ):
         if (folder.path / name).exists():
             complete = read_lines(folder.path / name, kind)[0]
             folder.write(name, "".join(to_json(line, indent=None) + "\n" for line in complete))

@@ -24,6 +24,7 @@ class Situation:
         profile: Nsight Compute metrics by kernel, from a request or a profiler run; empty without.
         dialect: of Triton that new kernels are written in, "triton" or "gluon".
         plan: the one way to run time loops that the user asked for, one of `recurrence.PLANS`; None for any.
+        most: how many candidates one call is to propose at most.
     """
 
     problem: Problem
@@ -35,6 +36,7 @@ class Situation:
     precision: str = "float32"
     dialect: str = "triton"
     plan: str | None = None
+    most: int = 24
 
 
 @dataclass(frozen=True)

@@ -2,106 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
-from tilewright.candidate import Candidate
 from tilewright.errors import InputError
 from tilewright.evidence import weakest
-from tilewright.gpu.model import Gpu
-from tilewright.inspect.api import inspect, inspect_many
+from tilewright.inspect.api import inspect
 from tilewright.inspect.model import Inspection
-from tilewright.judge.api import check, default_limits
-from tilewright.judge.findings import Kind
 from tilewright.judge.verdict import Verdict
-from tilewright.problem import Problem
 from tilewright.proposers import PROPOSERS
 from tilewright.proposers.base import Situation
 from tilewright.runs import RunFolder, Tried
 from tilewright.stages.diagnosis import findings, outlook
 from tilewright.stages.model import Stage
-from tilewright.stages.race import (
-    FINALISTS,
-    Contender,
-    Track,
-    estimate_gain,
-    measure_gain,
-    promising,
-    race,
-)
+from tilewright.stages.race import Contender, estimate_gain, measure_gain, race
+from tilewright.stages.selection import judge_all, promising, prune
+from tilewright.stages.session import Session, Task, judged
 from tilewright.stages.summary import Gain, StageReport, Step, Summary
 
-JUDGED_AT_ONCE = min(4, os.cpu_count() or 1)  # correctness only; timing has the GPU to itself
-INTERPRETER_SECONDS = 12.0  # for each candidate; sizes are cut to fit
-ALGORITHM_SECONDS = 60.0  # the same for a new algorithm: few candidates, with sizes of their own to keep
-JUDGE_LIMITS = default_limits(JUDGED_AT_ONCE)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What `optimize` is to do.
-
-    Args:
-        current: the code as given; None without any, to set out from the reference.
-        gpu: the target.
-        plugged: the GPU in this machine, None without one.
-        stages: those to go through, in order.
-        forced: stages the user named, run even where the diagnosis expects nothing.
-        precision: of today's matrix products, for the error budget and for what proposers may use.
-        mapping: parameters of ModelNew by those of Model, where the names do not say.
-        profile: Nsight Compute metrics by kernel.
-        budget_seconds: after this long no new candidate is started.
-        dialect: of Triton that new kernels are written in, "triton" or "gluon".
-        plan: of the recurrence compiler, None for whatever fits.
-    """
-
-    problem: Problem
-    current: Candidate | None
-    gpu: Gpu
-    plugged: Gpu | None
-    stages: Sequence[Stage]
-    forced: frozenset[str]
-    precision: str
-    mapping: Mapping[str, str]
-    profile: Mapping[str, Mapping[str, float]]
-    budget_seconds: float
-    notes: tuple[str, ...] = ()
-    dialect: str = "triton"
-    plan: str | None = None
-
-
-@dataclass
-class Session:
-    """One run under way."""
-
-    task: Task
-    folder: RunFolder
-    say: Callable[[str], None]
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def out_of_time(self) -> bool:
-        return time.monotonic() - self.started > self.task.budget_seconds
-
-    @property
-    def on_gpu(self) -> bool:
-        return self.task.plugged is not None
-
-    @property
-    def given(self) -> Verdict | None:
-        """The verdict of the code as given, once it is on record."""
-        current = self.task.current
-        known = self.folder.tried.get(current.id) if current else None
-        return known.verdict if known else None
-
-    @property
-    def track(self) -> Track:
-        task, record = self.task, self.folder.record_times
-        return Track(task.problem, task.gpu, task.plugged, task.mapping, task.precision, record)
+MOST_CANDIDATES, MOST_ON_GPU = 24, 96  # of one proposer; without a GPU each costs compilation on few cores
 
 
 def optimize(task: Task, folder: RunFolder, say: Callable[[str], None] = lambda text: None) -> Summary:
@@ -174,7 +93,7 @@ def _take_stock(session: Session) -> tuple[Verdict | None, Inspection | None]:
     session.say(f"compiling the code as given for {task.gpu.name}")
     inspection = inspect(task.problem, task.current.source, task.gpu, path="current.py")
     session.say("checking that it computes what the reference computes")
-    verdict = _check(session, task.current)
+    verdict = judged(session, task.current)
     outcome = (
         "the code as given"
         if verdict.correct
@@ -183,37 +102,6 @@ def _take_stock(session: Session) -> tuple[Verdict | None, Inspection | None]:
     session.folder.record(task.current, Tried.of(task.current, outcome, inspection, verdict))
     session.say(f"code as given: {verdict.outcome}" + (f": {verdict.reason}" if verdict.reason else ""))
     return verdict, inspection
-
-
-def _check(session: Session, candidate: Candidate) -> Verdict:
-    task = session.task
-    return check(
-        task.problem,
-        candidate.source,
-        path="current.py" if candidate is task.current else f"candidates/{candidate.id}.py",
-        precision=task.precision,
-        target=task.gpu,
-        mapping=task.mapping,
-        allow=allowed(candidate.stage, session.given),
-        interpreter_seconds=interpreter_seconds(candidate.stage),
-        limits=JUDGE_LIMITS,
-    )
-
-
-def allowed(stage: str, given: Verdict | None) -> tuple[Kind, ...]:
-    """What a file may do beside computing.
-
-    The code as given may do anything, which is the user's own choice; a candidate of any other stage what
-    the code as given was found to do, and no more.
-    """
-    if stage == "given":
-        return tuple(Kind)
-    return tuple(dict.fromkeys(finding.kind for finding in given.findings)) if given else ()
-
-
-def interpreter_seconds(stage: str) -> float:
-    """What the interpreted trials of one of a stage's candidates may take together."""
-    return ALGORITHM_SECONDS if stage == "algorithm" else INTERPRETER_SECONDS
 
 
 def _run_stage(
@@ -240,13 +128,15 @@ def _run_stage(
         situation = _situation(task, stage, best)
         proposals = proposer.propose(situation)
         notes.extend(proposals.notes)
-        fit = _prune(session, stage, proposals.candidates)
-        correct = _judge_all(session, stage, _promising(session, best, fit))
+        fit = prune(session, stage, proposals.candidates)
+        ahead, found = promising(session, stage, best, fit)
+        notes.extend(found)
+        correct = judge_all(session, stage, ahead)
         ranking = race(session.track, best, correct, session.say)
         notes.extend(ranking.notes)
         finished = proposer.finish(situation, [c.candidate for c in ranking.ahead if c.candidate])
         notes.extend(finished.notes)
-        together = _judge_all(session, stage, _prune(session, stage, finished.candidates))
+        together = judge_all(session, stage, prune(session, stage, finished.candidates))
         if together:  # first, so that of two that are equal the one made of winners is kept
             ranking = race(session.track, best, [*together, *ranking.ahead], session.say)
             notes.extend(ranking.notes)
@@ -282,96 +172,12 @@ def _situation(task: Task, stage: Stage, best: Contender) -> Situation:
         task.precision,
         task.dialect,
         task.plan,
+        MOST_CANDIDATES if task.plugged is None else MOST_ON_GPU,
     )
 
 
 def _noted(report: StageReport, note: str) -> StageReport:
     return StageReport(report.stage, report.outlook, notes=(note,))
-
-
-def _prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> list[Contender]:
-    """Compile for the target; drop what cannot run there and what is the same machine code twice."""
-    task, known = session.task, session.folder.tried
-    fresh = [c for c in candidates if c.id not in known]
-    session.say(f"{stage.name}: compiling {len(fresh)} candidates for {task.gpu.name}")
-    inspections = dict(
-        zip(
-            (c.id for c in fresh),
-            inspect_many(task.problem, [c.source for c in fresh], task.gpu, jobs=JUDGED_AT_ONCE),
-            strict=True,
-        )
-    )
-    fit: list[Contender] = []
-    seen: set[tuple[str, ...]] = set()
-    for candidate in candidates:
-        before = known.get(candidate.id)
-        inspection = before.inspection if before else inspections[candidate.id]
-        if inspection is None or not inspection.runs:
-            if not before:
-                why = inspection.reason if inspection else "could not be inspected"
-                session.folder.record(candidate, Tried.of(candidate, f"dropped: {why}", inspection))
-            continue
-        binaries = tuple(r.binary for r in inspection.resources)
-        grids = tuple(str(launch.grid) for launch in inspection.recording.launches)
-        if (*binaries, *grids) in seen:
-            if not before:
-                session.folder.record(
-                    candidate, Tried.of(candidate, "dropped: same machine code as another", inspection)
-                )
-            continue
-        seen.add((*binaries, *grids))
-        fit.append(Contender(candidate, inspection))
-    if not session.on_gpu:
-        fit.sort(key=lambda contender: contender.estimated_us)
-    return fit
-
-
-def _promising(session: Session, best: Contender, contenders: Sequence[Contender]) -> list[Contender]:
-    """Those worth judging: all on a GPU; without one, those whose estimate beats the best so far."""
-    if session.on_gpu:
-        return list(contenders)
-    ahead = [c for c in contenders if promising(c, best)]
-    _set_aside(session, [c for c in contenders if c not in ahead], "its estimate is no better")
-    return ahead
-
-
-def _judge_all(session: Session, stage: Stage, contenders: Sequence[Contender]) -> list[Contender]:
-    """Those that the judge calls correct, in the order given, until the budget is spent.
-
-    Without a GPU they come ranked by estimate and nothing will be timed, so judging ends once as many
-    are correct as can reach the result.
-    """
-    pending, correct = deque(contenders), list[Contender]()
-    with ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
-        while pending and not session.out_of_time and (session.on_gpu or len(correct) < FINALISTS):
-            batch = [pending.popleft() for _ in range(min(JUDGED_AT_ONCE, len(pending)))]
-            verdicts = pool.map(lambda contender: _judge(session, stage, contender), batch)
-            correct.extend(c for c, verdict in zip(batch, verdicts, strict=True) if verdict.correct)
-    _set_aside(
-        session, pending, "the budget is spent" if session.out_of_time else "better estimates are correct"
-    )
-    return correct
-
-
-def _judge(session: Session, stage: Stage, contender: Contender) -> Verdict:
-    """The verdict on record, else a fresh one, which goes on record."""
-    candidate = contender.candidate
-    assert candidate is not None  # the reference is never judged
-    known = session.folder.tried.get(candidate.id)
-    if known is not None and known.verdict is not None:
-        return known.verdict
-    verdict = _check(session, candidate)
-    session.folder.record(candidate, Tried.of(candidate, verdict.outcome, contender.inspection, verdict))
-    session.say(f"{stage.name}: {candidate.why}: {verdict.outcome}")
-    return verdict
-
-
-def _set_aside(session: Session, contenders: Iterable[Contender], why: str) -> None:
-    """Log candidates that fit the target and are not judged."""
-    for contender in contenders:
-        candidate = contender.candidate
-        if candidate is not None and candidate.id not in session.folder.tried:
-            session.folder.record(candidate, Tried.of(candidate, f"not judged: {why}", contender.inspection))
 
 
 def _total_gain(session: Session, given: Contender, best: Contender) -> Gain | None:

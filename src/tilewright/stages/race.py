@@ -105,7 +105,7 @@ def race(
     if not rivals:
         return Ranking()
     if track.plugged is None:
-        better = [c for c in rivals if promising(c, best)]
+        better = [c for c in rivals if beats_by_estimate(c, best)]
         gains = {c.id: gain.ratio for c in better if (gain := estimate_gain(best, c))}
         return Ranking(tuple(sorted(better, key=lambda contender: contender.estimated_us)), ratios=gains)
     say(f"timing {len(rivals)} candidates against the best so far")
@@ -135,7 +135,7 @@ def race(
     return Ranking(tuple(contender for _, contender in ahead), tuple(notes), ratios)
 
 
-def promising(contender: Contender, best: Contender) -> bool:
+def beats_by_estimate(contender: Contender, best: Contender) -> bool:
     """Whether an estimate lies far enough below the best one; against the reference always."""
     return best.candidate is None or contender.estimated_us < ESTIMATE_MARGIN * best.estimated_us
 

@@ -13,7 +13,19 @@ from tilewright import manifest
 from tilewright.errors import RunFolderError, Where
 from tilewright.judge.timing_model import Timing
 from tilewright.machine import Machine
-from tilewright.runs import DECISIONS, FORMAT, LOG, MACHINES, TIMINGS, Asked, Decided, Tried, read_lines
+from tilewright.runs import (
+    DECISIONS,
+    FORMAT,
+    LOG,
+    MACHINES,
+    SCREENINGS,
+    TIMINGS,
+    Asked,
+    Decided,
+    Tried,
+    read_lines,
+)
+from tilewright.screening.model import Screening
 from tilewright.serial import from_json
 from tilewright.stages.summary import Summary
 from tilewright.verify.model import Line, agrees, differs, not_checked
@@ -35,6 +47,7 @@ class Bundle:
     asked: Asked | None = None
     summary: Summary | None = None
     tried: tuple[Tried, ...] = ()
+    screenings: tuple[Screening, ...] = ()
     timings: tuple[Timing, ...] = ()
     decisions: tuple[Decided, ...] = ()
     machines: tuple[Machine, ...] = ()
@@ -67,6 +80,8 @@ def read_bundle(folder: Path) -> Bundle:
     bundle.summary = _value(bundle, "summary.json", Summary)
     bundle.tried = _records(bundle, LOG, Tried)
     bundle.machines = _records(bundle, MACHINES, Machine)
+    if (folder / SCREENINGS).exists():
+        bundle.screenings = _records(bundle, SCREENINGS, Screening)
     if (folder / TIMINGS).exists():
         bundle.timings = _records(bundle, TIMINGS, Timing)
     if (folder / DECISIONS).exists():

@@ -18,10 +18,10 @@ from tilewright.judge.findings import forbidden
 from tilewright.judge.speed_model import Ratio
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
-from tilewright.runs import DECISIONS, LOG, TIMINGS, Asked, Tried, digest
+from tilewright.runs import DECISIONS, LOG, SCREENINGS, TIMINGS, Asked, Tried, digest
 from tilewright.stages.diagnosis import findings
-from tilewright.stages.pipeline import allowed
 from tilewright.stages.race import REFERENCE, Contender, estimate_gain, gain_of
+from tilewright.stages.session import allowed
 from tilewright.stages.summary import Gain, Summary
 from tilewright.verify.bundle import Bundle
 from tilewright.verify.model import Line, agrees, differs
@@ -40,6 +40,9 @@ def check_records(bundle: Bundle) -> list[Line]:
         lines.append(_line("what was asked", _asked(bundle, asked), "its texts are the ones in the folder"))
     lines.append(_line(LOG, _log(bundle), f"{len(bundle.tried)} candidates, each with its source and parent"))
     lines.append(_line("verdicts", _verdicts(bundle), "each with its seeds, errors and device"))
+    if bundle.screenings:
+        sound = f"{len(bundle.screenings)} screenings of candidates in the log"
+        lines.append(_line(SCREENINGS, _screenings(bundle), sound))
     if bundle.timings:
         lines.append(
             _line(TIMINGS, _timings(bundle), f"{len(bundle.timings)} timings of candidates in the log")
@@ -134,6 +137,16 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
             yield f"correct, although output {error.output} is past its budget"
 
 
+def _screenings(bundle: Bundle) -> Iterator[str]:
+    known = {tried.id for tried in bundle.tried}
+    for number, screening in enumerate(bundle.screenings, 1):
+        for one in screening.candidates:
+            if one.label not in known:
+                yield f"line {number}: {one.label} is not in the log"
+            if not all(0.0 < us < math.inf for us in one.device_us):
+                yield f"line {number}: {one.label} has a sample that is no time"
+
+
 def _timings(bundle: Bundle) -> Iterator[str]:
     known = {REFERENCE, *(tried.id for tried in bundle.tried)}
     for number, timing in enumerate(bundle.timings, 1):
@@ -203,6 +216,7 @@ def _evidence(bundle: Bundle, asked: Asked) -> Iterator[str]:
         if tried.inspection and any(figure.evidence in MEASURED for figure in _figures(tried.inspection)):
             yield f"{LOG} line {number}: a figure of its inspection is called measured; nothing ran for it"
     for name, devices in (
+        (SCREENINGS, [screening.device for screening in bundle.screenings]),
         (TIMINGS, [timing.device for timing in bundle.timings]),
         (DECISIONS, [decided.device for decided in bundle.decisions]),
     ):

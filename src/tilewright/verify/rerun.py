@@ -18,8 +18,8 @@ from tilewright.kernelfile import KernelFile
 from tilewright.machine import Machine
 from tilewright.problem import Problem
 from tilewright.runs import Asked, Tried
-from tilewright.stages.pipeline import JUDGE_LIMITS, allowed, interpreter_seconds
 from tilewright.stages.race import MACHINE_NOISE, Contender, Track, measure_gain
+from tilewright.stages.session import JUDGE_LIMITS, allowed, interpreter_seconds
 from tilewright.stages.summary import Gain, Summary
 from tilewright.verify.bundle import Bundle
 from tilewright.verify.model import Line, agrees, differs, not_checked

@@ -1,0 +1,179 @@
+"""Takes quick times of many candidates, one after another in one process. Worker side.
+
+In each round every candidate that is still in gets one turn, in random order: built anew, called once on
+poisoned memory and compared with the reference, then timed a few times with a cold L2 cache. A fixed order
+would favour some: the same binary was seen to move by up to 20 % with its place in one.
+
+A candidate that raises costs its turn. One that hangs, or breaks the device for this process, costs the
+process: it leaves a note first, and the next process goes on behind it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tilewright.errors import NotTimed
+from tilewright.judge.budget import Undecidable
+from tilewright.judge.failures import CandidateFailure, candidate_code
+from tilewright.judge.poison import Poisoned, poison_free_memory
+from tilewright.judge.sides import (
+    build_reference,
+    cloned,
+    draw,
+    forward,
+    import_candidate,
+    pairs,
+    seed_everything,
+    state_of,
+)
+from tilewright.judge.stopwatch import Stopwatch
+from tilewright.judge.trial import find_truth, settle
+from tilewright.judge.verdict import Outcome
+from tilewright.problem import import_problem
+from tilewright.screening.halving import ROUNDS, Round, ranking, survivors
+from tilewright.screening.model import Notes, Visit, gathered
+
+BROKEN = 3  # exit code of a process that a candidate took down; its note says how
+
+
+def run(payload: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Go through the rounds, from where the notes end; see `screening.api.screen`.
+
+    Returns:
+        device; rounds, gone through. None where there is no GPU.
+
+    Raises:
+        ProblemError: the problem itself does not run.
+        AmbiguousParameters: parameters cannot be matched.
+        NotTimed: the reference gives nothing to compare with.
+    """
+    if payload["device"] == "cuda" and not torch.cuda.is_available():
+        return None
+    try:
+        screen = Screen(payload)
+    except Undecidable as reason:
+        raise NotTimed(str(reason), mend="only what can be checked is timed") from reason
+    return screen.run()
+
+
+class Screen:
+    """The candidates of one payload, the reference, and what its outputs are on one set of inputs."""
+
+    def __init__(self, payload: Mapping[str, Any]) -> None:
+        self.payload = payload
+        self.device = torch.device(payload["device"])
+        self.sources: dict[str, str] = dict(payload["sources"])
+        self.notes = Notes(Path(payload["notes"]))
+        self.stopwatch = Stopwatch(self.device)
+        self.order = random.Random()
+        self.classes: dict[str, Callable[..., nn.Module]] = {}
+        path = payload["problem_path"]
+        problem = import_problem(payload["problem"], path)
+        self.seed = self.order.getrandbits(31)
+        self.init_inputs, self.inputs = draw(problem, path, self.seed, self.device)
+        self.reference = build_reference(problem, path, self.init_inputs, self.seed, self.device)
+        self.truth = find_truth(
+            self.reference, self.inputs, self.seed, path=path, precision=payload["precision"]
+        )
+
+    def run(self) -> dict[str, Any]:
+        inside = list(self.sources)
+        done = 0
+        for number, rule in enumerate(ROUNDS):
+            self._round(number, rule, inside)
+            timed = gathered(self.sources, self.notes.read())
+            inside = survivors({label: timed[label] for label in inside}, rule, self.payload["keep"])
+            done = number + 1
+            if len(inside) <= self.payload["keep"] or self._late():
+                break
+        named = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+        return {"device": named, "rounds": done, "inside": ranking({x: timed[x] for x in inside})}
+
+    def _round(self, number: int, rule: Round, inside: list[str]) -> None:
+        """A turn for each; after the first round only until time is up."""
+        over = {visit.label for visit in self.notes.read() if visit.round == number and not visit.began}
+        over |= {visit.label for visit in self.notes.read() if visit.problem}
+        for label in self.order.sample(inside, len(inside)):
+            if label in over:
+                continue
+            if number and self._late():
+                return
+            self._visit(label, number, rule.samples)
+
+    def _visit(self, label: str, number: int, samples: int) -> None:
+        self.notes.add(Visit(label, number))
+        watchdog = threading.Timer(self.payload["visit_seconds"], self._hung, (label, number))
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            with candidate_code(self.sources[label], label, interpreted=self.device.type != "cuda"):
+                times = self._times(label, samples)
+            self.notes.add(Visit(label, number, times))
+        except CandidateFailure as failure:
+            self.notes.add(Visit(label, number, problem=str(failure)))
+            if failure.outcome is Outcome.CRASH:  # the device is lost to this process
+                os._exit(BROKEN)
+        finally:
+            watchdog.cancel()
+
+    def _times(self, label: str, samples: int) -> tuple[float, ...]:
+        """Device times of a fresh instance, once its outputs were found right.
+
+        Raises:
+            CandidateFailure: they are not.
+        """
+        model = self._built(label)
+        given = cloned(self.inputs)
+        if self.device.type == "cuda":
+            poison_free_memory()
+            outputs = forward(model, given, self.seed)
+        else:
+            with Poisoned():
+                outputs = forward(model, given, self.seed)
+        comparison = settle(self.truth, self.inputs, given, outputs)
+        if comparison.reason:
+            raise CandidateFailure(comparison.outcome, comparison.reason)
+        del outputs
+        with torch.no_grad():
+            return tuple(
+                self.stopwatch.time(
+                    lambda: seed_everything(self.seed), lambda: model(*given), cold=True
+                ).device
+                for _ in range(samples)
+            )
+
+    def _built(self, label: str) -> nn.Module:
+        """A new instance with the reference's parameters."""
+        if label not in self.classes:
+            self.classes[label] = import_candidate(self.sources[label], label)
+        seed_everything(self.seed)
+        model: nn.Module = self.classes[label](*cloned(self.init_inputs))
+        mine, theirs = state_of(model), state_of(self.reference)
+        matched = pairs(
+            self.reference,
+            {name: list(value.shape) for name, value in model.named_parameters()},
+            {name: list(value.shape) for name, value in model.named_buffers()},
+            self.payload["mapping"],
+        )
+        with torch.no_grad():
+            for new, old in matched.items():
+                mine[new].copy_(theirs[old])
+        return model.to(self.device)
+
+    def _late(self) -> bool:
+        return time.time() > float(self.payload["until"])
+
+    def _hung(self, label: str, number: int) -> None:
+        """Called from the watchdog's thread while the candidate holds the process."""
+        waited = f"did not finish its turn within {self.payload['visit_seconds']:g} s"
+        self.notes.add(Visit(label, number, problem=f"{Outcome.TIMEOUT}: {waited}"))
+        os._exit(BROKEN)

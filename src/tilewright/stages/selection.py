@@ -1,0 +1,144 @@
+"""From what a proposer suggests to the candidates that are worth racing."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tilewright.candidate import Candidate
+from tilewright.inspect.api import inspect_many
+from tilewright.judge.verdict import Verdict
+from tilewright.runs import Tried
+from tilewright.screening.api import screen
+from tilewright.stages.model import Stage
+from tilewright.stages.race import FINALISTS, MACHINE_NOISE, Contender, beats_by_estimate
+from tilewright.stages.session import JUDGED_AT_ONCE, Session, judged
+
+COMPILED_AT_ONCE = os.cpu_count() or 1
+SCREENED_DOWN_TO = 2 * FINALISTS  # judging one takes seconds in a process of its own; a quick time does not
+SCREENING_SHARE = 0.25  # of the budget, for one proposer's candidates
+
+
+def prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> list[Contender]:
+    """Compile for the target; drop what cannot run there and what is the same machine code twice."""
+    task, known = session.task, session.folder.tried
+    fresh = [c for c in candidates if c.id not in known]
+    session.say(f"{stage.name}: compiling {len(fresh)} candidates for {task.gpu.name}")
+    inspections = dict(
+        zip(
+            (c.id for c in fresh),
+            inspect_many(task.problem, [c.source for c in fresh], task.gpu, jobs=COMPILED_AT_ONCE),
+            strict=True,
+        )
+    )
+    fit: list[Contender] = []
+    seen: set[tuple[str, ...]] = set()
+    for candidate in candidates:
+        before = known.get(candidate.id)
+        inspection = before.inspection if before else inspections[candidate.id]
+        if inspection is None or not inspection.runs:
+            if not before:
+                why = inspection.reason if inspection else "could not be inspected"
+                session.folder.record(candidate, Tried.of(candidate, f"dropped: {why}", inspection))
+            continue
+        binaries = tuple(r.binary for r in inspection.resources)
+        grids = tuple(str(launch.grid) for launch in inspection.recording.launches)
+        if (*binaries, *grids) in seen:
+            if not before:
+                session.folder.record(
+                    candidate, Tried.of(candidate, "dropped: same machine code as another", inspection)
+                )
+            continue
+        seen.add((*binaries, *grids))
+        fit.append(Contender(candidate, inspection))
+    if not session.on_gpu:
+        fit.sort(key=lambda contender: contender.estimated_us)
+    return fit
+
+
+def promising(
+    session: Session, stage: Stage, best: Contender, contenders: Sequence[Contender]
+) -> tuple[list[Contender], list[str]]:
+    """Those worth judging, and notes: the fastest by quick times on a GPU, else by estimate."""
+    if not session.on_gpu:
+        ahead = [c for c in contenders if beats_by_estimate(c, best)]
+        _set_aside(session, [c for c in contenders if c not in ahead], "its estimate is no better")
+        return ahead, []
+    if len(contenders) <= SCREENED_DOWN_TO or session.out_of_time:
+        return list(contenders), []
+    return _screened(session, stage, best, contenders)
+
+
+def _screened(
+    session: Session, stage: Stage, best: Contender, contenders: Sequence[Contender]
+) -> tuple[list[Contender], list[str]]:
+    """The few whose quick times are shortest, unless the best so far is clearly faster than they."""
+    task = session.task
+    session.say(f"{stage.name}: quick times of {len(contenders)} candidates")
+    rivals = [c for c in (best, *contenders) if c.source is not None]
+    screening = screen(
+        task.problem,
+        [(c.id, c.source or "") for c in rivals],
+        keep=SCREENED_DOWN_TO,
+        seconds=SCREENING_SHARE * task.budget_seconds,
+        precision=task.precision,
+        mapping=task.mapping,
+    )
+    session.folder.record_times(screening)
+    known = {c.id: c for c in contenders}
+    times = {one.label: one.time_us for one in screening.candidates if one.time_us < math.inf}
+    fastest = min(times.values(), default=math.inf)
+    limit = (1.0 + MACHINE_NOISE) * times.get(best.id, math.inf)
+    order = [label for label in times if label in known and times[label] < limit]
+    ahead = [known[label] for label in order[:SCREENED_DOWN_TO]]
+    for one in screening.candidates:
+        if one.label in known and known[one.label] not in ahead:
+            why = one.problem or f"{one.time_us / fastest:.2f} times the quickest of its round"
+            _set_aside(session, [known[one.label]], why)
+    note = (
+        f"quick times of {len(contenders)} candidates took {screening.seconds:.0f} s on {screening.device}, "
+        f"{screening.rounds} rounds, {screening.restarts} restarts; {len(ahead)} went on to the judge"
+    )
+    return ahead, [note]
+
+
+def judge_all(session: Session, stage: Stage, contenders: Sequence[Contender]) -> list[Contender]:
+    """Those that the judge calls correct, in the order given, until the budget is spent.
+
+    Without a GPU they come ranked by estimate and nothing will be timed, so judging ends once as many
+    are correct as can reach the result.
+    """
+    pending, correct = deque(contenders), list[Contender]()
+    with ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
+        while pending and not session.out_of_time and (session.on_gpu or len(correct) < FINALISTS):
+            batch = [pending.popleft() for _ in range(min(JUDGED_AT_ONCE, len(pending)))]
+            verdicts = pool.map(lambda contender: _judge(session, stage, contender), batch)
+            correct.extend(c for c, verdict in zip(batch, verdicts, strict=True) if verdict.correct)
+    _set_aside(
+        session, pending, "the budget is spent" if session.out_of_time else "better estimates are correct"
+    )
+    return correct
+
+
+def _judge(session: Session, stage: Stage, contender: Contender) -> Verdict:
+    """The verdict on record, else a fresh one, which goes on record."""
+    candidate = contender.candidate
+    assert candidate is not None  # the reference is never judged
+    known = session.folder.tried.get(candidate.id)
+    if known is not None and known.verdict is not None:
+        return known.verdict
+    verdict = judged(session, candidate)
+    session.folder.record(candidate, Tried.of(candidate, verdict.outcome, contender.inspection, verdict))
+    session.say(f"{stage.name}: {candidate.why}: {verdict.outcome}")
+    return verdict
+
+
+def _set_aside(session: Session, contenders: Iterable[Contender], why: str) -> None:
+    """Log candidates that fit the target and are not judged."""
+    for contender in contenders:
+        candidate = contender.candidate
+        if candidate is not None and candidate.id not in session.folder.tried:
+            session.folder.record(candidate, Tried.of(candidate, f"not judged: {why}", contender.inspection))

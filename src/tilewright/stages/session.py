@@ -1,0 +1,117 @@
+"""One run under way: what it is to do, its folder, its clock, and the judge as it asks it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tilewright.candidate import Candidate
+from tilewright.gpu.model import Gpu
+from tilewright.judge.api import check, default_limits
+from tilewright.judge.findings import Kind
+from tilewright.judge.verdict import Verdict
+from tilewright.problem import Problem
+from tilewright.runs import RunFolder
+from tilewright.stages.model import Stage
+from tilewright.stages.race import Track
+
+JUDGED_AT_ONCE = min(4, os.cpu_count() or 1)  # correctness only; timing has the GPU to itself
+INTERPRETER_SECONDS = 12.0  # for each candidate; sizes are cut to fit
+ALGORITHM_SECONDS = 60.0  # the same for a new algorithm: few candidates, with sizes of their own to keep
+JUDGE_LIMITS = default_limits(JUDGED_AT_ONCE)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What `optimize` is to do.
+
+    Args:
+        current: the code as given; None without any, to set out from the reference.
+        gpu: the target.
+        plugged: the GPU in this machine, None without one.
+        stages: those to go through, in order.
+        forced: stages the user named, run even where the diagnosis expects nothing.
+        precision: of today's matrix products, for the error budget and for what proposers may use.
+        mapping: parameters of ModelNew by those of Model, where the names do not say.
+        profile: Nsight Compute metrics by kernel.
+        budget_seconds: after this long no new candidate is started.
+        dialect: of Triton that new kernels are written in, "triton" or "gluon".
+        plan: of the recurrence compiler, None for whatever fits.
+    """
+
+    problem: Problem
+    current: Candidate | None
+    gpu: Gpu
+    plugged: Gpu | None
+    stages: Sequence[Stage]
+    forced: frozenset[str]
+    precision: str
+    mapping: Mapping[str, str]
+    profile: Mapping[str, Mapping[str, float]]
+    budget_seconds: float
+    notes: tuple[str, ...] = ()
+    dialect: str = "triton"
+    plan: str | None = None
+
+
+@dataclass
+class Session:
+    """One run under way."""
+
+    task: Task
+    folder: RunFolder
+    say: Callable[[str], None]
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def out_of_time(self) -> bool:
+        return time.monotonic() - self.started > self.task.budget_seconds
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.task.plugged is not None
+
+    @property
+    def given(self) -> Verdict | None:
+        """The verdict of the code as given, once it is on record."""
+        current = self.task.current
+        known = self.folder.tried.get(current.id) if current else None
+        return known.verdict if known else None
+
+    @property
+    def track(self) -> Track:
+        task, record = self.task, self.folder.record_times
+        return Track(task.problem, task.gpu, task.plugged, task.mapping, task.precision, record)
+
+
+def judged(session: Session, candidate: Candidate) -> Verdict:
+    task = session.task
+    return check(
+        task.problem,
+        candidate.source,
+        path="current.py" if candidate is task.current else f"candidates/{candidate.id}.py",
+        precision=task.precision,
+        target=task.gpu,
+        mapping=task.mapping,
+        allow=allowed(candidate.stage, session.given),
+        interpreter_seconds=interpreter_seconds(candidate.stage),
+        limits=JUDGE_LIMITS,
+    )
+
+
+def allowed(stage: str, given: Verdict | None) -> tuple[Kind, ...]:
+    """What a file may do beside computing.
+
+    The code as given may do anything, which is the user's own choice; a candidate of any other stage what
+    the code as given was found to do, and no more.
+    """
+    if stage == "given":
+        return tuple(Kind)
+    return tuple(dict.fromkeys(finding.kind for finding in given.findings)) if given else ()
+
+
+def interpreter_seconds(stage: str) -> float:
+    """What the interpreted trials of one of a stage's candidates may take together."""
+    return ALGORITHM_SECONDS if stage == "algorithm" else INTERPRETER_SECONDS

@@ -1,0 +1,114 @@
+"""Which candidates a run sends to the judge where there is a GPU: the quickest of a screening."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tilewright.candidate import Candidate
+from tilewright.gpu.catalogue import find
+from tilewright.gpu.model import Gpu
+from tilewright.problem import Problem
+from tilewright.runs import SCREENINGS, Asked, RunFolder, open_run, read_lines, read_log
+from tilewright.screening.model import Screened, Screening
+from tilewright.stages import selection
+from tilewright.stages.catalogue import stages
+from tilewright.stages.race import Contender
+from tilewright.stages.selection import SCREENED_DOWN_TO, promising
+from tilewright.stages.session import Session, Task
+
+H100 = find("h100")
+STAGE = stages("single")[0]
+BEST = Contender(Candidate("best"), None)
+RIVALS = [Contender(Candidate(f"rival {number}"), None) for number in range(2 * SCREENED_DOWN_TO)]
+
+
+def session(folder: RunFolder, plugged: Gpu | None = H100) -> Session:
+    task = Task(
+        problem=Problem("", "problem.py"),
+        current=BEST.candidate,
+        gpu=H100,
+        plugged=plugged,
+        stages=(STAGE,),
+        forced=frozenset(),
+        precision="float32",
+        mapping={},
+        profile={},
+        budget_seconds=100.0,
+    )
+    return Session(task, folder, lambda text: None)
+
+
+def asked() -> Asked:
+    return Asked("", None, None, H100, "single", ("block_tiling",), {}, "float32", {}, "0")
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> dict[str, float | str]:
+    """What the next screening finds: microseconds, or a problem, by id; asked for how many to keep."""
+    found: dict[str, float | str] = {}
+
+    def screen(problem: Problem, sources: list[tuple[str, str]], *, keep: int, **_: object) -> Screening:
+        assert keep == SCREENED_DOWN_TO
+        assert {label for label, _ in sources} == set(found)
+        results = [
+            Screened(label, (), value) if isinstance(value, str) else Screened(label, (value,))
+            for label, value in found.items()
+        ]
+        return Screening(tuple(sorted(results, key=lambda one: one.time_us)), "a GPU", 3.0, 2, 0)
+
+    monkeypatch.setattr(selection, "screen", screen)
+    return found
+
+
+def test_the_quickest_go_on_in_their_order_and_the_others_are_logged_with_the_reason(
+    tmp_path: Path, times: dict[str, float | str]
+) -> None:
+    times[BEST.id] = 20.0
+    times |= {contender.id: 10.0 + number for number, contender in enumerate(reversed(RIVALS))}
+    times[RIVALS[0].id] = "wrong: output 0 is off"
+    with open_run(tmp_path, asked()) as folder:
+        ahead, (note,) = promising(session(folder), STAGE, BEST, RIVALS)
+    assert [c.id for c in ahead] == [c.id for c in reversed(RIVALS)][:SCREENED_DOWN_TO]
+    assert f"{len(RIVALS)} candidates took 3 s on a GPU" in note
+    outcomes = {tried.id: tried.outcome for tried in read_log(tmp_path)}
+    assert set(outcomes) == {c.id for c in RIVALS} - {c.id for c in ahead}
+    assert outcomes[RIVALS[0].id] == "not judged: wrong: output 0 is off"
+    assert outcomes[RIVALS[1].id].startswith("not judged: 2.00 times the quickest")
+    (recorded,), damaged = read_lines(tmp_path / SCREENINGS, Screening)
+    assert len(recorded.candidates) == len(RIVALS) + 1 and not damaged
+
+
+def test_nobody_goes_on_who_is_clearly_behind_the_best_so_far(
+    tmp_path: Path, times: dict[str, float | str]
+) -> None:
+    times |= {c.id: 30.0 for c in RIVALS} | {BEST.id: 20.0, RIVALS[3].id: 20.2}
+    with open_run(tmp_path, asked()) as folder:
+        ahead, _ = promising(session(folder), STAGE, BEST, RIVALS)
+    assert ahead == [RIVALS[3]]
+
+
+def test_a_best_that_fails_holds_nobody_back(tmp_path: Path, times: dict[str, float | str]) -> None:
+    times |= {c.id: 30.0 for c in RIVALS} | {BEST.id: "error: raised"}
+    with open_run(tmp_path, asked()) as folder:
+        ahead, _ = promising(session(folder), STAGE, BEST, RIVALS)
+    assert len(ahead) == SCREENED_DOWN_TO
+
+
+def test_a_few_are_judged_without_a_screening(tmp_path: Path) -> None:
+    few = RIVALS[:SCREENED_DOWN_TO]
+    with open_run(tmp_path, asked()) as folder:
+        assert promising(session(folder), STAGE, BEST, few) == (few, [])
+
+
+def test_a_resumed_run_keeps_the_screenings_it_has(tmp_path: Path, times: dict[str, float | str]) -> None:
+    times |= {c.id: 30.0 for c in (BEST, *RIVALS)}
+    with open_run(tmp_path, asked()) as folder:
+        promising(session(folder), STAGE, BEST, RIVALS)
+    with (tmp_path / SCREENINGS).open("a") as file:
+        file.write('{"cut sho')
+    with open_run(tmp_path, replace(asked())) as folder:
+        assert folder.resumed
+    assert read_lines(tmp_path / SCREENINGS, Screening)[1] == []

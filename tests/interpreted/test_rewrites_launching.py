@@ -11,6 +11,7 @@ import pytest
 from rewriting import HEAD, rewritten
 
 from tilewright.proposers.rewrite.grouped import Grouped
+from tilewright.proposers.rewrite.split_k import SplitK
 
 pytestmark = pytest.mark.interpreted
 RUNNER = Path(__file__).parents[1] / "data" / "rewriting" / "interpret_pairs.py"
@@ -57,14 +58,25 @@ ONE_AXIS = MATMUL.format(
     grid="(triton.cdiv(m, 16) * triton.cdiv(n, 16),)",
 )  # fmt: skip
 PRODUCTS = ["matmul(ints(161, 33), ints(33, 50))", "matmul(ints(16, 16), ints(16, 176))"]
+LONG_PRODUCTS = [
+    "matmul(ints(32, 128), ints(128, 16))",
+    "matmul(ints(33, 135), ints(135, 7))",
+    "matmul(ints(5, 33), ints(33, 20))",  # three turns: one of four shares is empty
+]
 SIZES = {"m": 1024, "n": 1024, "k": 1024}
 
 GROUPED_2D = rewritten(Grouped(), TWO_AXES, "4", grid=(64, 64, 1), **SIZES)
 GROUPED_1D = rewritten(Grouped(), ONE_AXIS, "4", grid=(4096, 1, 1), **SIZES)
+SPLIT = {
+    axes: rewritten(SplitK(), source, "4", grid=(16, 1, 1), **SIZES)
+    for axes, source in (("two axes", TWO_AXES), ("one axis", ONE_AXIS))
+}
 
 CASES = {
     "grouped, two axes": (TWO_AXES, GROUPED_2D, PRODUCTS),
     "grouped, one axis": (ONE_AXIS, GROUPED_1D, PRODUCTS),
+    "split, two axes": (TWO_AXES, SPLIT["two axes"], LONG_PRODUCTS),
+    "split, one axis": (ONE_AXIS, SPLIT["one axis"], LONG_PRODUCTS),
 }
 
 

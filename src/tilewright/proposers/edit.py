@@ -67,7 +67,7 @@ def edit(source: str, edits: Edits) -> str:
         PlaceNotFound: one of them could not be applied; nothing is returned then.
     """
     module, positions = _positioned(source)
-    editor = _Editor(edits, positions)
+    editor = _Editor(edits, positions, source)
     changed = module.visit(editor)
     left = editor.left()
     if left:
@@ -84,8 +84,9 @@ def _positioned(source: str) -> tuple[cst.Module, Mapping[cst.CSTNode, CodeRange
 
 
 class _Editor(cst.CSTTransformer):
-    def __init__(self, edits: Edits, positions: Mapping[cst.CSTNode, CodeRange]) -> None:
+    def __init__(self, edits: Edits, positions: Mapping[cst.CSTNode, CodeRange], source: str) -> None:
         super().__init__()
+        self.text = source.splitlines()
         self.edits = edits
         self.positions = positions
         self.done: set[Place] = set()
@@ -98,7 +99,17 @@ class _Editor(cst.CSTTransformer):
 
     def _place(self, node: cst.CSTNode) -> Place:
         where = self.positions[node]
-        return Place(where.start.line, where.start.column, where.end.line, where.end.column)
+        line, column, end_line, end_column = (
+            *(where.start.line, where.start.column),
+            *(where.end.line, where.end.column),
+        )
+        if isinstance(node, cst.Tuple) and node.lpar:  # to ast a tuple's parentheses are part of it
+            while (column := self.text[line - 1].rfind("(", 0, column)) < 0:
+                line, column = line - 1, len(self.text[line - 2])
+            while (found := self.text[end_line - 1].find(")", end_column)) < 0:
+                end_line, end_column = end_line + 1, 0
+            end_column = found + 1
+        return Place(line, column, end_line, end_column)
 
     def on_leave(
         self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT
@@ -146,7 +157,9 @@ class _Editor(cst.CSTTransformer):
             decorator = cst.Decorator(cst.parse_expression(self.edits.decorators[name]))
             updated_node = updated_node.with_changes(decorators=[decorator, *updated_node.decorators])
         if name in self.edits.functions:
-            return cst.FlattenSentinel([updated_node, *cst.parse_module(self.edits.functions[name]).body])
+            added = cst.parse_module(self.edits.functions[name]).body
+            apart = [one.with_changes(leading_lines=[cst.EmptyLine(indent=False)] * 2) for one in added]
+            return cst.FlattenSentinel([updated_node, *apart])
         return updated_node
 
     def _statement(self, original: Any, updated: Any) -> Any:

@@ -1,0 +1,165 @@
+"""The loop of a matrix product: one tl.dot a turn, added to an accumulator that starts at zeros."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tilewright.kernelfile.scopes import fold, last_name
+from tilewright.launches.model import Launch
+from tilewright.proposers.rewrite.base import Declined
+from tilewright.proposers.rewrite.body import Body
+
+RANGES = ("range", "tl.range")
+
+
+@dataclass(frozen=True)
+class ProductLoop:
+    """Where a kernel adds up tl.dot.
+
+    Args:
+        block: the statements that `zeros` and `loop` are among.
+        zeros: `acc = tl.zeros(shape, dtype=tl.float32)`.
+        update: the statement of the loop's own that adds the product.
+    """
+
+    accumulator: str
+    block: Sequence[ast.stmt]
+    zeros: ast.Assign
+    loop: ast.For
+    update: ast.Assign | ast.AugAssign
+
+    @property
+    def turns(self) -> ast.Call:
+        """`range(…)`."""
+        assert isinstance(self.loop.iter, ast.Call)
+        return self.loop.iter
+
+    @property
+    def stop(self) -> ast.expr:
+        return self.turns.args[min(1, len(self.turns.args) - 1)]
+
+    @property
+    def step(self) -> ast.expr:
+        return self.turns.args[2] if len(self.turns.args) > 2 else ast.Constant(1)
+
+
+def product_loop(body: Body) -> ProductLoop:
+    """The one product of a kernel.
+
+    Raises:
+        Declined: it has another form.
+    """
+    dots = list(body.calls("dot"))
+    if len(dots) != 1:
+        raise Declined(f"it holds {len(dots)} tl.dot" if dots else "it holds no tl.dot")
+    (dot,) = dots
+    line = dot.lineno
+    update = body.statement(dot)
+    loops = body.loops(dot)
+    accumulator = _accumulator(update, dot)
+    if not loops or not isinstance(loops[0], ast.For) or update not in loops[0].body or not accumulator:
+        raise Declined(f"line {line}: its tl.dot is not added to an accumulator once in every turn of a loop")
+    assert isinstance(update, ast.Assign | ast.AugAssign)
+    if any(k.arg == "out_dtype" for k in dot.keywords):
+        raise Declined(f"line {line}: its tl.dot names a type of its own for the sum")
+    loop = loops[0]
+    bindings = [
+        b.statement for b in body.bindings(accumulator) if b.statement.lineno <= (loop.end_lineno or 0)
+    ]
+    block = _block_of(body, loop)
+    if (
+        len(bindings) != 2
+        or bindings[1] is not update
+        or bindings[0] not in block
+        or not is_zeros(bindings[0])
+    ):
+        raise Declined(f"line {line}: {accumulator} is not tl.zeros of float32 before the loop")
+    for node in ast.walk(loop):
+        if isinstance(node, ast.Name) and node.id == accumulator and body.statement(node) is not update:
+            raise Declined(f"line {node.lineno}: the loop reads {accumulator} besides adding to it")
+    (zeros,) = (statement for statement in block if statement is bindings[0])
+    assert isinstance(zeros, ast.Assign)
+    if not isinstance(loop.iter, ast.Call) or ast.unparse(loop.iter.func) not in RANGES or not loop.iter.args:
+        raise Declined(f"line {loop.lineno}: the loop does not count in a range")
+    return ProductLoop(accumulator, block, zeros, loop, update)
+
+
+def is_zeros(statement: ast.stmt) -> bool:
+    """Whether a statement is `name = tl.zeros(shape, dtype=tl.float32)`."""
+    match statement:
+        case ast.Assign(targets=[ast.Name()], value=ast.Call(func=function, args=[_, *rest], keywords=named)):
+            kinds = [*rest, *(k.value for k in named if k.arg == "dtype")]
+            return last_name(function) == "zeros" and [last_name(kind) for kind in kinds] == ["float32"]
+        case _:
+            return False
+
+
+def recorded_turns(body: Body, product: ProductLoop, launch: Launch) -> int:
+    """How many turns the loop takes at a recorded launch.
+
+    Raises:
+        Declined: it does not start at 0, or where it ends is not computed from the launch's arguments.
+    """
+    args = product.turns.args
+    start = fold(args[0]) if len(args) > 1 else None
+    if len(args) > 1 and (start is None or start.value != 0):
+        raise Declined(f"line {product.loop.lineno}: the loop does not start at 0")
+    values = {a.name: int(a.value) for a in launch.arguments if a.value and a.value.isdigit()}
+    stop, step = (_evaluated(body.followed(node), values) for node in (product.stop, product.step))
+    if stop is None or not step:
+        raise Declined(f"line {product.loop.lineno}: how many turns the loop takes is not known")
+    return -(-stop // step)
+
+
+def _evaluated(node: ast.expr, values: dict[str, int]) -> int | None:
+    match node:
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.Name(id=name):
+            return values.get(name)
+        case ast.Call(func=function, args=[left, right]) if last_name(function) == "cdiv":
+            a, b = _evaluated(left, values), _evaluated(right, values)
+            return None if a is None or not b else -(-a // b)
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = _evaluated(left, values), _evaluated(right, values)
+            if a is None or b is None:
+                return None
+            match op:
+                case ast.Add():
+                    return a + b
+                case ast.Sub():
+                    return a - b
+                case ast.Mult():
+                    return a * b
+                case ast.FloorDiv() if b:
+                    return a // b
+                case _:
+                    return None
+        case _:
+            return None
+
+
+def _accumulator(statement: ast.stmt, dot: ast.Call) -> str:
+    """The name that a statement adds a product to; empty when it does something else."""
+    given = [k.value for k in dot.keywords if k.arg == "acc"] + dot.args[2:3]
+    match statement:
+        case ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=value) if value is dot and not given:
+            return name
+        case ast.Assign(targets=[ast.Name(id=name)], value=value) if value is dot:
+            return name if [ast.unparse(one) for one in given] == [name] else ""
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=left, op=ast.Add(), right=right)):
+            other = {id(left): right, id(right): left}.get(id(dot))
+            return name if isinstance(other, ast.Name) and other.id == name and not given else ""
+        case _:
+            return ""
+
+
+def _block_of(body: Body, statement: ast.stmt) -> Sequence[ast.stmt]:
+    """The statements that one is among."""
+    holder = body.parent(statement)
+    for _, value in ast.iter_fields(holder) if holder is not None else ():
+        if isinstance(value, list) and any(one is statement for one in value):
+            return value
+    return ()

@@ -1,0 +1,316 @@
+"""A matrix product whose programs share the inner dimension among SPLIT of them.
+
+A product with few tiles and a long inner dimension leaves SMs idle. One more axis of the grid gives every
+tile SPLIT programs. Each sums its share of the loop's turns and stores a partial result in float32; a second
+kernel, written into the file, adds them in a fixed order:
+
+    split = tl.program_id(2)                             parts = torch.empty((4, *out.shape), …)
+    out_ptr += split.to(tl.int64) * part_elements        kernel[(*grid, 4)](a, b, parts, …)
+    share = tl.cdiv(tl.cdiv(k, BK), SPLIT)               add_parts[…](parts, out, out.numel(), …)
+    for tile in range(split * share, …):
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tilewright.kernelfile import Kernel
+from tilewright.kernelfile.scopes import fold, last_name
+from tilewright.proposers.edit import ArgumentEdit, Edits
+from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.body import Body, argument
+from tilewright.proposers.rewrite.hosts import host_launch, only_described
+from tilewright.proposers.rewrite.names import fresh
+from tilewright.proposers.rewrite.products import product_loop, recorded_turns
+
+SPLITS = (4, 2, 8, 16, 32)
+FEWEST_TURNS = 2  # of one share: fewer, and nothing is left to overlap
+ALLOCATIONS = frozenset({"empty", "empty_like", "new_empty"})
+ADD_PARTS = '''\
+@triton.jit
+def {name}(parts_ptr, out_ptr, elements, SPLIT: tl.constexpr, BLOCK: tl.constexpr):
+    """out = the sum of SPLIT partial results, in their order."""
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < elements
+    total = tl.zeros((BLOCK,), dtype=tl.float32)
+    for _ in tl.static_range(SPLIT):
+        total += tl.load(parts_ptr + at, mask=inside, other=0.0)
+        parts_ptr += elements
+    tl.store(out_ptr + at, total{cast}, mask=inside)
+'''
+
+
+class SplitK:
+    """A kernel whose one loop adds up a tl.dot and whose one store writes the sum, at most cast.
+
+    Safe at every size: the shares cover the loop's turns once, an empty share adds zeros, and what advances
+    by the same amount every turn is advanced by a share's first turn. The output is allocated just before the
+    launch and dense, so that partial results laid out alike can be added element by element.
+    """
+
+    name = "split-K where a matmul leaves SMs idle"
+    stages = frozenset({"grid_and_parallel"})
+
+    def choices(self, view: View, kernel: Kernel) -> Sequence[str]:
+        """SPLIT: programs × SPLIT no more than the SMs, and at least FEWEST_TURNS turns for each."""
+        structure = _Structure(view, kernel)
+        launch = min(view.launches(kernel), key=lambda one: one.config or 0)
+        turns = recorded_turns(structure.body, structure.product, launch)
+        if launch.programs * 2 > view.gpu.sms:
+            raise Declined(f"its {launch.programs} programs keep more than half of {view.gpu.sms} SMs busy")
+        fits = [s for s in SPLITS if launch.programs * s <= view.gpu.sms and turns >= FEWEST_TURNS * s]
+        if not fits:
+            raise Declined(f"the {turns} turns of its loop are too few to share")
+        return tuple(map(str, fits))
+
+    def apply(self, view: View, kernel: Kernel, choice: str) -> str:
+        """Share the loop, widen the grid, and add the parts."""
+        structure = _Structure(view, kernel)
+        edits = Edits()
+        named = structure.edit_kernel(edits)
+        structure.edit_launch(edits, choice, named)
+        return view.edited(edits)
+
+
+@dataclass(frozen=True)
+class _Added:
+    """What the parameters added to the kernel are called."""
+
+    elements: str
+    split: str
+
+
+class _Structure:
+    """The product, its store and its launch.
+
+    Raises:
+        Declined: a kernel of another form.
+    """
+
+    def __init__(self, view: View, kernel: Kernel) -> None:
+        self.view = view
+        self.kernel = kernel
+        self.body = Body(view.node(kernel), view.file.source)
+        self.product = product_loop(self.body)
+        function, loop = self.body.function, self.product.loop
+        if self.product.block is not function.body:
+            raise Declined(f"line {loop.lineno}: the loop of its product is inside another statement")
+        for node in ast.walk(function):
+            if isinstance(node, ast.For | ast.While | ast.Return) and node is not loop:
+                raise Declined(f"line {node.lineno}: it has another loop, or returns early")
+        self.tail = function.body[function.body.index(loop) + 1 :]
+        self.stepped = list(self._stepped())
+        self.output = self._output()
+        self.element_type = f"{self.output}.dtype.element_ty"
+        self.store, self.cast = self._stored()
+        self.launch = host_launch(view, kernel)
+        self.axis, self.grid = self._grid()
+        self.given = self._allocated()
+
+    def _stepped(self) -> Iterator[ast.AugAssign]:
+        """The names that advance by the same amount in every turn."""
+        body, loop = self.body, self.product.loop
+        inside: dict[str, list[ast.stmt]] = {}
+        for name in {n.id for n in ast.walk(loop) if isinstance(n, ast.Name)}:
+            for statement in (binding.statement for binding in body.bindings(name)):
+                if statement is loop or loop in body.loops(statement):
+                    inside.setdefault(name, []).append(statement)
+        bound = set(inside)
+        for name in sorted(bound - {self.product.accumulator}):
+            match inside[name]:
+                case [ast.AugAssign(op=ast.Add(), value=amount) as step] if step in loop.body:
+                    names = {n.id for n in ast.walk(amount) if isinstance(n, ast.Name)}
+                    if names & bound or any(isinstance(n, ast.Call) for n in ast.walk(amount)):
+                        raise Declined(f"line {step.lineno}: {name} does not advance by the same every turn")
+                    yield step
+                    continue
+                case _:
+                    pass
+            for node in ast.walk(loop):
+                match node:
+                    case ast.Name(id=read, ctx=ast.Load()) if read == name and body.definition(node) is None:
+                        raise Declined(f"line {node.lineno}: {name} is carried from turn to turn")
+                    case _:
+                        pass
+        for node in (n for statement in self.tail for n in ast.walk(statement)):
+            if isinstance(node, ast.Name) and node.id in bound - {self.product.accumulator}:
+                raise Declined(f"line {node.lineno}: {node.id} is used after the loop as well")
+
+    def _stored(self) -> tuple[ast.Call, ast.expr | None]:
+        """The one store, and the type that the sum is cast to for it."""
+        stores = list(self.body.calls("store"))
+        if len(stores) != 1 or any(self.view.file.kernel(callee).writes for callee in self.kernel.calls):
+            raise Declined("it does not store exactly once")
+        (store,) = stores
+        if not any(isinstance(s, ast.Expr) and s.value is store for s in self.tail):
+            raise Declined(f"line {store.lineno}: the sum is not stored right after the loop")
+        changes = [binding.statement for binding in self.body.bindings(self.product.accumulator)]
+        for statement in self.tail:
+            if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Expr) or statement in changes:
+                raise Declined(f"line {statement.lineno}: more than a cast happens to the sum")
+        value = argument(store, "value")
+        match self._behind(value):
+            case ast.Name(id=name) if name == self.product.accumulator:
+                cast = None
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="to"), args=[kind]) if (
+                name == self.product.accumulator
+            ):
+                if not ast.unparse(kind).startswith("tl.") and ast.unparse(kind) != self.element_type:
+                    raise Declined(f"line {store.lineno}: {ast.unparse(kind)} is known in this kernel alone")
+                cast = kind
+            case _:
+                raise Declined(f"line {store.lineno}: more than a cast happens to the sum")
+        return store, cast
+
+    def _behind(self, value: ast.expr | None) -> ast.expr | None:
+        """What a name of the tail was assigned there."""
+        if isinstance(value, ast.Name):
+            bindings = [b for b in self.body.bindings(value.id) if b.statement in self.tail]
+            if len(bindings) == 1 and bindings[0].value is not None and value.id != self.product.accumulator:
+                return bindings[0].value
+            if bindings:
+                return None
+        return value
+
+    def _output(self) -> str:
+        if len(self.kernel.writes) != 1 or set(self.kernel.writes) & set(self.kernel.reads):
+            raise Declined("it does not write exactly one tensor that it does not read")
+        (output,) = self.kernel.writes
+        for launch in self.view.launches(self.kernel):
+            if not any(a.name == output and a.kind == "tensor" for a in launch.arguments):
+                raise Declined(f"{output} is no pointer")
+        return output
+
+    def _grid(self) -> tuple[int, str]:
+        """The first axis that is free, and the grid with a place `{split}` for one program more along it."""
+        grid = self.launch.grid
+        parts = self._axes(grid)
+        axis = len(parts.elts) if isinstance(parts, ast.Tuple) else 3
+        if axis > 2 or any(isinstance(e, ast.Starred) for e in getattr(parts, "elts", ())):
+            raise Declined(f"line {self.launch.site.line}: its grid has no free axis, or is not written out")
+        for name in (self.kernel.name, *self.kernel.calls):
+            for call in ast.walk(self.view.node(self.view.file.kernel(name))):
+                if isinstance(call, ast.Call) and last_name(call.func) in ("program_id", "num_programs"):
+                    asked = fold(call.args[0] if call.args else call.keywords[0].value)
+                    if asked is None or asked.value == axis:
+                        raise Declined(f"line {call.lineno}: it asks for axis {axis} of the grid")
+        match grid:
+            case ast.Tuple():
+                return axis, f"({', '.join(map(ast.unparse, grid.elts))}, {{split}})"
+            case ast.Lambda(args=arguments, body=ast.Tuple(elts=elements)):
+                return (
+                    axis,
+                    f"lambda {ast.unparse(arguments)}: ({', '.join(map(ast.unparse, elements))}, {{split}})",
+                )
+            case _:
+                called = isinstance(self._bound(grid), ast.Tuple)
+                return axis, f"(*{ast.unparse(grid)}, {{split}})" if called else (
+                    f"lambda meta: (*{ast.unparse(grid)}(meta), {{split}})"
+                )
+
+    def _axes(self, grid: ast.expr) -> ast.expr | None:
+        match self._bound(grid):
+            case ast.Lambda(body=body):
+                return body
+            case ast.FunctionDef(body=[ast.Return(value=value)]):
+                return value
+            case ast.Tuple() as found:
+                return found
+            case _:
+                return None
+
+    def _bound(self, grid: ast.expr) -> ast.AST | None:
+        """What the grid's name stands for; the grid itself where it has none."""
+        if not isinstance(grid, ast.Name):
+            return grid
+        only = self.launch.scope.only(grid.id)
+        if only is not None:
+            return only[1]
+        found = self.launch.scope.find(grid.id)
+        inner = [
+            n for n in ast.walk(self.launch.function) if isinstance(n, ast.FunctionDef) and n.name == grid.id
+        ]
+        return inner[0] if found and len(found[1]) == 1 and len(inner) == 1 else None
+
+    def _allocated(self) -> ast.Name:
+        """The argument that the output is, allocated for this launch."""
+        launch = self.launch
+        line = launch.site.line
+        given = launch.argument(self.output)
+        only = launch.scope.only(given.id) if isinstance(given, ast.Name) else None
+        if not isinstance(given, ast.Name) or only is None or not isinstance(only[1], ast.Call):
+            raise Declined(f"line {line}: the output is not a tensor allocated for this launch")
+        index = next(i for i, s in enumerate(launch.block) if s is launch.statement)
+        before = launch.block[:index]
+        made = [i for i, s in enumerate(before) if isinstance(s, ast.Assign) and s.value is only[1]]
+        if last_name(only[1].func) not in ALLOCATIONS or not made:
+            raise Declined(f"line {line}: {given.id} is not allocated without values right before the launch")
+        between = [*before[made[0] + 1 :], launch.statement]
+        if not only_described(between, given.id, but=[given]):
+            raise Declined(f"line {line}: {given.id} is used between its allocation and the launch")
+        return given
+
+    def edit_kernel(self, edits: Edits) -> _Added:
+        body, product, function = self.body, self.product, self.body.function
+        split, share, first = (fresh(function, name) for name in ("split", "share", "first_turn"))
+        added = _Added(fresh(function, "part_elements"), fresh(function, "SPLIT"))
+        default = function.args.defaults or function.args.kw_defaults
+        edits.parameters[self.kernel.name] = (
+            [f"{added.elements}=0", f"{added.split}: tl.constexpr = 1"]
+            if default
+            else [added.elements, f"{added.split}: tl.constexpr"]
+        )
+        start = next(s for s in function.body if not isinstance(s, ast.Expr) or isinstance(s.value, ast.Call))
+        edits.before[start.lineno] = [
+            f"{split} = tl.program_id({self.axis})",
+            f"{self.output} += {split}.to(tl.int64) * {added.elements}",
+        ]
+        stop, step = ast.unparse(product.stop), ast.unparse(product.step)
+        turns = stop if step == "1" else f"tl.cdiv({stop}, {step})"
+        edits.before.setdefault(product.loop.lineno, []).extend([
+            f"{share} = tl.cdiv({turns}, {added.split})",
+            f"{first} = {split} * {share}",
+            *(
+                f"{ast.unparse(s.target)} += {first}.to(tl.int64) * ({ast.unparse(s.value)})"
+                for s in self.stepped
+            ),
+        ])  # fmt: skip
+        if step == "1":
+            ends = [first, f"tl.minimum({first} + {share}, {stop})"]
+        else:
+            ends = [f"{first} * {step}", f"tl.minimum(({first} + {share}) * {step}, {stop})", step]
+        rest = [ast.unparse(k) for k in product.turns.keywords]
+        edits.expressions[body.place(product.turns)] = (
+            f"{ast.unparse(product.turns.func)}({', '.join([*ends, *rest])})"
+        )
+        value = argument(self.store, "value")
+        assert value is not None
+        if ast.unparse(value) != product.accumulator:
+            edits.expressions[body.place(value)] = product.accumulator
+            for binding in body.bindings(value.id) if isinstance(value, ast.Name) else ():
+                edits.instead[binding.statement.lineno] = []
+        return added
+
+    def edit_launch(self, edits: Edits, choice: str, added: _Added) -> None:
+        launch, out = self.launch, self.given.id
+        parts = fresh(launch.function, "parts")
+        add = fresh(self.view.tree, "add_parts")
+        cast = ""
+        if self.cast is not None:
+            kind = ast.unparse(self.cast)
+            cast = f".to({'out_ptr.dtype.element_ty' if kind == self.element_type else kind})"
+        edits.functions[self.kernel.name] = ADD_PARTS.format(name=add, cast=cast)
+        edits.expressions[launch.names.place(self.given)] = parts
+        edits.expressions[launch.names.place(launch.grid)] = self.grid.format(split=choice)
+        edits.calls[launch.site.place] = ArgumentEdit(
+            set={added.elements: f"{out}.numel()", added.split: choice}
+        )
+        edits.before[launch.statement.lineno] = [
+            f"{parts} = torch.empty(({choice}, *{out}.shape), device={out}.device, dtype=torch.float32)"
+        ]
+        edits.after[launch.statement.lineno] = [
+            f"{add}[(triton.cdiv({out}.numel(), 1024),)]"
+            f"({parts}, {out}, {out}.numel(), SPLIT={choice}, BLOCK=1024)"
+        ]

@@ -1,0 +1,105 @@
+"""The inner dimension of a product shared among programs: the text, and what is left alone."""
+
+from __future__ import annotations
+
+import pytest
+from rewriting import HEAD, changes, rewritten, view
+
+from tilewright.proposers.rewrite.base import Declined
+from tilewright.proposers.rewrite.split_k import SplitK
+
+KERNEL = (
+    HEAD
+    + """\
+def kernel(a_ptr, b_ptr, out_ptr, m, n, k, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    rows = tl.program_id(0) * BM + tl.arange(0, BM)
+    cols = tl.program_id(1) * BN + tl.arange(0, BN)
+    acc = tl.zeros((BM, BN), dtype=tl.float32)
+    for start in range(0, k, BK):
+        inner = start + tl.arange(0, BK)
+        a = tl.load(a_ptr + rows[:, None] * k + inner[None, :], mask=inner[None, :] < k, other=0.0)
+        b = tl.load(b_ptr + inner[:, None] * n + cols[None, :], mask=inner[:, None] < k, other=0.0)
+        acc += tl.dot(a, b)
+    out = acc.to(tl.float16)
+    tl.store(out_ptr + rows[:, None] * n + cols[None, :], out)
+
+
+def matmul(a, b):
+    out = torch.empty((a.shape[0], b.shape[1]), device=a.device, dtype=torch.float16)
+    grid = (triton.cdiv(a.shape[0], 64), triton.cdiv(b.shape[1], 64))
+    kernel[grid](a, b, out, *a.shape, b.shape[1], BM=64, BN=64, BK=32)
+    return out
+"""
+)
+GRID, SIZES = (4, 4, 1), {"m": 256, "n": 256, "k": 4096, "BM": 64, "BN": 64, "BK": 32}
+
+
+def test_a_share_of_the_loop_goes_to_a_workspace_and_a_second_kernel_adds() -> None:
+    text = rewritten(SplitK(), KERNEL, "4", grid=GRID, **SIZES)
+    assert changes(KERNEL, text[: text.index("def add_parts")]) == [
+        "def kernel(a_ptr, b_ptr, out_ptr, m, n, k, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, "
+        "part_elements, SPLIT: tl.constexpr):",
+        "split = tl.program_id(2)",
+        "out_ptr += split.to(tl.int64) * part_elements",
+        "share = tl.cdiv(tl.cdiv(k, BK), SPLIT)",
+        "first_turn = split * share",
+        "for start in range(first_turn * BK, tl.minimum((first_turn + share) * BK, k), BK):",
+        "tl.store(out_ptr + rows[:, None] * n + cols[None, :], acc)",
+    ]
+    assert "out = acc" not in text
+    assert "total.to(tl.float16)" in text[text.index("def add_parts") :]
+    assert changes(KERNEL, text[text.index("def matmul") :]) == [
+        "parts = torch.empty((4, *out.shape), device=out.device, dtype=torch.float32)",
+        "kernel[(*grid, 4)](a, b, parts, *a.shape, b.shape[1], BM=64, BN=64, BK=32, "
+        "part_elements=out.numel(), SPLIT=4)",
+        "add_parts[(triton.cdiv(out.numel(), 1024),)](parts, out, out.numel(), SPLIT=4, BLOCK=1024)",
+    ]
+
+
+def test_pointers_that_advance_every_turn_start_at_their_share() -> None:
+    source = KERNEL.replace("acc += tl.dot(a, b)\n", "acc += tl.dot(a, b)\n        b_ptr += BK * n\n")
+    source = source.replace("range(0, k, BK)", "range(tl.cdiv(k, BK))")
+    text = rewritten(SplitK(), source, "2", grid=GRID, **SIZES)
+    assert changes(source, text)[3:7] == [
+        "share = tl.cdiv(tl.cdiv(k, BK), SPLIT)",
+        "first_turn = split * share",
+        "b_ptr += first_turn.to(tl.int64) * (BK * n)",
+        "for start in range(first_turn, tl.minimum(first_turn + share, tl.cdiv(k, BK))):",
+    ]
+
+
+def test_as_many_shares_as_sms_and_turns_allow() -> None:
+    for grid, k, choices in (((4, 4, 1), 4096, ("4", "2", "8")), ((1, 1, 1), 512, ("4", "2", "8"))):
+        seen = view(KERNEL, grid, **{**SIZES, "k": k})
+        assert SplitK().choices(seen, seen.file.kernels[0]) == choices
+
+
+@pytest.mark.parametrize(
+    "old, new, why",
+    [
+        ("out = acc.to(tl.float16)", "out = acc * 2.0", "more than a cast"),
+        ("out = acc.to(tl.float16)", "acc += 1.0\n    out = acc", "more than a cast"),
+        ("acc += tl.dot(a, b)", "acc += tl.dot(a, b)\n        norm = norm + tl.sum(a)", "carried"),
+        ("acc += tl.dot(a, b)", "acc += tl.dot(a, b)\n        b_ptr += start", "advance by the same"),
+        ("dtype=tl.float32", "dtype=tl.float16", "not tl.zeros of float32"),
+        ("acc += tl.dot(a, b)", "acc = acc * 0.5 + tl.dot(a, b)", "not added to an accumulator"),
+        ("tl.store(out_ptr", "out_ptr += inner[:, None]\n    tl.store(out_ptr", "used after the loop"),
+        ("= torch.empty(", "= torch.zeros(", "without values"),
+        ("    kernel[grid]", "    out.zero_()\n    kernel[grid]", "used between"),
+        ("    kernel[grid]", "    for _ in range(2):\n        kernel[grid]", "right before the launch"),
+        ("grid = (", "grid = grids(", "not written out"),
+        ("64), triton", "64), 2, triton", "no free axis"),
+    ],
+)  # fmt: skip
+def test_left_alone(old: str, new: str, why: str) -> None:
+    assert old in KERNEL
+    seen = view(KERNEL.replace(old, new), GRID, **SIZES)
+    with pytest.raises(Declined, match=why):
+        SplitK().choices(seen, seen.file.kernels[0])
+
+
+@pytest.mark.parametrize("grid, k, why", [((9, 9, 1), 4096, "busy"), ((4, 4, 1), 96, "too few to share")])
+def test_not_worth_it(grid: tuple[int, int, int], k: int, why: str) -> None:
+    seen = view(KERNEL, grid, **{**SIZES, "k": k})
+    with pytest.raises(Declined, match=why):
+        SplitK().choices(seen, seen.file.kernels[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tilewright.contract import breaches
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection, Resources, Spills
 from tilewright.kernelfile import KernelFile
-from tilewright.launches import Recording
+from tilewright.launches.model import Argument, Launch, Recording
 from tilewright.problem import Problem
 from tilewright.proposers.base import Proposals, Situation
 from tilewright.proposers.tune import LaunchTuning, Setting
@@ -52,7 +53,7 @@ def situation(source: str, inspection: Inspection | None = None, stage: Stage = 
 
 
 def propose(source: str, inspection: Inspection | None = None, most: int = 24) -> Proposals:
-    return LaunchTuning(most).propose(situation(source, inspection))
+    return LaunchTuning().propose(replace(situation(source, inspection), most=most))
 
 
 def settings(proposals: Proposals, kernel: str) -> list[Setting]:
@@ -235,8 +236,69 @@ def test_code_of_real_requests_can_be_tuned(name: str) -> None:
         pytest.skip("the shared requests are not beside this checkout")
     after = path.read_text().split("[CURRENT CODE]", 1)[1]
     source = after.split("```python\n", 1)[1].split("\n```", 1)[0]
-    tuning, here = LaunchTuning(6), situation(source)
+    tuning, here = LaunchTuning(), replace(situation(source), most=6)
     proposals = tuning.propose(here)
     assert len(proposals.candidates) == 6
     (made,) = tuning.finish(here, proposals.candidates[:3]).candidates
     assert not [b for b in breaches(KernelFile.parse(made.source)) if b.rule == "configs"]
+
+
+def recorded(source: str, scalars: dict[str, list[str]]) -> Inspection:
+    """An inspection that knows the values of some kernels' integers; as many launches as values."""
+    launches = tuple(
+        Launch(name, (1, 1, 1), (Argument("n", "scalar", "i32", value),), 4, 3, 1)
+        for name, values in scalars.items()
+        for value in values
+    )
+    return Inspection(GPU.name, Recording(launches, tuple(range(len(launches)))), (), None, None)
+
+
+SIZED = """
+import torch
+import torch.nn as nn
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def scale_kernel(x, out, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + at, tl.load(x + at, mask=at < n) * 2.0, mask=at < n)
+
+
+def scale(x):
+    out = torch.empty_like(x)
+    grid = lambda META: (triton.cdiv(x.numel(), META["BLOCK"]),)
+    scale_kernel[grid](x, out, x.numel(), BLOCK=512)
+    return out
+
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        return scale(x)
+"""
+
+
+def test_sizes_as_constants_are_searched_together_with_the_tiles() -> None:
+    here = replace(situation(SIZED, recorded(SIZED, {"scale_kernel": ["1000"]})), most=9)
+    proposals = LaunchTuning().propose(here)
+    constant = ["n: tl.constexpr" in c.source for c in proposals.candidates]
+    assert constant == [True, True, False, True, False, True, False, True, False]
+    assert proposals.candidates[0].why == "sizes as constants"
+    tiles = [read(c.settings)["scale_kernel"] for c in proposals.candidates]
+    assert tiles[0] == Setting((("BLOCK", 512),)) and tiles[1] == tiles[2] != tiles[0]
+    assert any("configurations around the present one were proposed" in note for note in proposals.notes)
+
+
+def test_a_size_that_changes_with_every_launch_is_no_constant() -> None:
+    counting = recorded(SIZED, {"scale_kernel": [str(n) for n in range(9)]})
+    proposals = LaunchTuning().propose(situation(SIZED, counting))
+    assert proposals.candidates and not any("n: tl.constexpr" in c.source for c in proposals.candidates)
+
+
+def test_the_winners_autotune_keeps_the_sizes_in_its_key() -> None:
+    """A file whose sizes are constants by now still tunes anew for another size."""
+    here = situation(SIZED, recorded(SIZED, {"scale_kernel": ["1000"]}))
+    winner = LaunchTuning().propose(here).candidates[1]
+    (finished,) = LaunchTuning().finish(here, [winner]).candidates
+    assert "n: tl.constexpr" in finished.source and 'key=["n"]' in finished.source

@@ -24,8 +24,10 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main(folder: Path) -> None:
-    _die_with_parent()
     job = json.loads((folder / "job.json").read_text())
+    watched = job.get("under", False)
+    if not watched:  # a tool may start programs from a thread that ends: Linux takes that for its end
+        _die_with_parent()
     module_name, _, function_name = job["task"].partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
@@ -39,7 +41,8 @@ def main(folder: Path) -> None:
     unfinished.write_text(json.dumps(answer))
     unfinished.rename(folder / "result.json")
     sys.stdout.flush()
-    os._exit(0)  # a task's leftover threads and exit handlers have no say
+    if not watched:  # a tool's own exit handlers finish its work
+        os._exit(0)  # a task's leftover threads and exit handlers have no say
 
 
 def _die_with_parent() -> None:

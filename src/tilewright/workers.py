@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def call(
     payload: Mapping[str, Any],
     limits: Limits | None = None,
     environment: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
 ) -> Any:
     """Run a task in a worker process and return its result as plain JSON values.
 
@@ -60,6 +61,7 @@ def call(
         payload: JSON values handed to the function.
         limits: time and memory; the whole process group is killed past either.
         environment: variables set for the worker on top of this process's own.
+        under: a tool and its options that starts the worker and watches it: a profiler.
 
     Raises:
         TilewrightError: an error of this family raised by the task, raised again here.
@@ -71,10 +73,10 @@ def call(
         raise errors.Interrupted("interrupted")
     with tempfile.TemporaryDirectory(prefix="tilewright-") as scratch:
         folder = Path(scratch)
-        (folder / "job.json").write_text(json.dumps({"task": task, "payload": payload}))
+        (folder / "job.json").write_text(json.dumps({"task": task, "payload": payload, "under": bool(under)}))
         with (folder / "output.txt").open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tilewright.worker", scratch],
+                [*under, sys.executable, "-m", "tilewright.worker", scratch],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -21,9 +21,10 @@ HEAVY = ("torch", "triton", "libcst")
 
 # Rooms from top to bottom, as in docs/architecture.md: a room imports only from those below it.
 ROOMS = (
-    "__main__", "cli", "report", "verify", "api", "stages", "runs", "proposers", "request", "contract",
-    "screening", "judge", "inspect", "launches", "kernelfile", "stages.catalogue", "stages.model", "gpu", "workers",
-    "machine", "manifest", "serial", "worker", "candidate", "problem", "evidence", "errors", "version",
+    "__main__", "cli", "report", "verify", "api", "stages", "runs", "proposers", "profile", "request",
+    "contract", "screening", "judge", "inspect", "launches", "kernelfile", "stages.catalogue",
+    "stages.model", "gpu", "workers", "machine", "manifest", "serial", "worker", "candidate", "problem",
+    "evidence", "errors", "version",
 )  # fmt: skip
 
 # Put together here so that this file does not name what it looks for.

@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """What holds a kernel back."""
+
+    LAUNCHES = "launches"  # the GPU waits for the CPU to start it
+    LATENCY = "latency chain"  # steps that wait for one another, while no unit is busy
+    PROGRAMS = "too few programs"  # SMs without work
+    REGISTERS = "registers"  # they spill, or leave room for few warps
+    SHARED_MEMORY = "shared memory"  # it leaves room for few warps
+    BANDWIDTH = "memory bandwidth"
+    L2 = "L2"  # its bandwidth
+    TENSOR = "tensor rate"  # the tensor cores are busy
+    INSTRUCTIONS = "instruction mix"  # another unit of the SM is
 
 
 @dataclass(frozen=True)
@@ -18,6 +33,7 @@ class Stage:
         rules: what a candidate of this stage keeps to.
         tunes: what may be changed: "tile", "num_warps", "num_stages", "grid", "order", …
         keywords: stems of words in a request's focus line that mean this stage.
+        helps: what it can do something about; a kernel held back by nothing of this cannot gain by it.
         tile_sizes: edges of a two-dimensional tile to try, elements; empty where tiles stay as they are.
         element_sizes: block sizes to try in a one-dimensional kernel, elements.
         num_warps, num_stages: values to try; empty where they stay as they are.
@@ -34,6 +50,7 @@ class Stage:
     rules: tuple[str, ...]
     tunes: tuple[str, ...]
     keywords: tuple[str, ...]
+    helps: tuple[Cause, ...] = ()
     tile_sizes: tuple[int, ...] = ()
     element_sizes: tuple[int, ...] = ()
     num_warps: tuple[int, ...] = ()

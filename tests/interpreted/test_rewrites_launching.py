@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rewriting import HEAD, rewritten
 
+from tilewright.proposers.rewrite.accumulators import Accumulators
 from tilewright.proposers.rewrite.grouped import Grouped
 from tilewright.proposers.rewrite.split_k import SplitK
 
@@ -71,10 +72,12 @@ SPLIT = {
     axes: rewritten(SplitK(), source, "4", grid=(16, 1, 1), **SIZES)
     for axes, source in (("two axes", TWO_AXES), ("one axis", ONE_AXIS))
 }
+TWO_CHAINS = rewritten(Accumulators(), TWO_AXES, grid=(16, 1, 1), **SIZES)
 
 CASES = {
     "grouped, two axes": (TWO_AXES, GROUPED_2D, PRODUCTS),
     "grouped, one axis": (ONE_AXIS, GROUPED_1D, PRODUCTS),
+    "two accumulators": (TWO_AXES, TWO_CHAINS, LONG_PRODUCTS),
     "split, two axes": (TWO_AXES, SPLIT["two axes"], LONG_PRODUCTS),
     "split, one axis": (ONE_AXIS, SPLIT["one axis"], LONG_PRODUCTS),
 }

@@ -106,24 +106,30 @@ def recorded_turns(body: Body, product: ProductLoop, launch: Launch) -> int:
     start = fold(args[0]) if len(args) > 1 else None
     if len(args) > 1 and (start is None or start.value != 0):
         raise Declined(f"line {product.loop.lineno}: the loop does not start at 0")
-    values = {a.name: int(a.value) for a in launch.arguments if a.value and a.value.isdigit()}
-    stop, step = (_evaluated(body.followed(node), values) for node in (product.stop, product.step))
+    values = recorded_values(launch)
+    stop, step = (evaluated(body.followed(node), values) for node in (product.stop, product.step))
     if stop is None or not step:
         raise Declined(f"line {product.loop.lineno}: how many turns the loop takes is not known")
     return -(-stop // step)
 
 
-def _evaluated(node: ast.expr, values: dict[str, int]) -> int | None:
+def recorded_values(launch: Launch) -> dict[str, int]:
+    """The integers, constants among them, that a recorded launch passes."""
+    return {a.name: int(a.value) for a in launch.arguments if a.value and a.value.isdigit()}
+
+
+def evaluated(node: ast.expr, values: dict[str, int]) -> int | None:
+    """The value of an expression over known integers; None when something else is in it."""
     match node:
         case ast.Constant(value=int(value)):
             return value
         case ast.Name(id=name):
             return values.get(name)
         case ast.Call(func=function, args=[left, right]) if last_name(function) == "cdiv":
-            a, b = _evaluated(left, values), _evaluated(right, values)
+            a, b = evaluated(left, values), evaluated(right, values)
             return None if a is None or not b else -(-a // b)
         case ast.BinOp(left=left, op=op, right=right):
-            a, b = _evaluated(left, values), _evaluated(right, values)
+            a, b = evaluated(left, values), evaluated(right, values)
             if a is None or b is None:
                 return None
             match op:

@@ -24,12 +24,15 @@ SAMPLES_PER_LAUNCH = 2
 
 
 def repair() -> None:
-    """Let a loop's bound be a kernel argument under triton 3.6 with numpy 2.4 or newer.
+    """Let the interpreter run what the compiler takes.
 
-    There the interpreter turns a scalar, which it holds as an array of one element, into a Python
-    integer with int(), which numpy 2.4 refuses for arrays that have a dimension.
+    A loop's bound may be a kernel argument: triton 3.6 turns a scalar, which it holds as an array of one
+    element, into a Python integer with int(), which numpy 2.4 refuses for arrays that have a dimension.
 
-    And let it compute in bfloat16: see `judge.bfloat16`.
+    A mask may join a scalar condition and a tensor's: a comparison's result is held as a truth value but
+    called int32, so that a scalar one spread over a tensor becomes integers, and triton 3.9 refuses those.
+
+    And bfloat16 is computed in: see `judge.bfloat16`.
     """
     original = interpreter._patch_lang_tensor
 
@@ -38,6 +41,15 @@ def repair() -> None:
         scope.set_attr(tensor, "__index__", lambda scalar: int(scalar.handle.data.item()))
 
     interpreter._patch_lang_tensor = patched
+    spread = interpreter.InterpreterBuilder.create_splat
+
+    def truthful(builder: Any, kind: Any, scalar: Any) -> Any:
+        made = spread(builder, kind, scalar)
+        if scalar.data.dtype == bool:
+            made.data = made.data.astype(bool)
+        return made
+
+    interpreter.InterpreterBuilder.create_splat = truthful
     bfloat16.repair()
 
 

@@ -10,6 +10,7 @@ import pytest
 from rewriting import HEAD, rewritten, view
 
 from tilewright.proposers.rewrite.even_masks import EvenMasks
+from tilewright.proposers.rewrite.hoisted import Hoisted
 
 triton = pytest.importorskip("triton")
 pytestmark = pytest.mark.compiled
@@ -70,3 +71,25 @@ def test_masks_vanish_where_sizes_divide(tmp_path: Path) -> None:
     made = ptx(tmp_path, after, rows=64, cols=256)
     assert accesses(made) and not any(kind.startswith("@") for kind in accesses(made))
     assert all(kind.startswith("@") for kind in accesses(ptx(tmp_path, after, rows=63, cols=255)))
+
+
+SCALE = f"""{HEAD}def scale_kernel(x_ptr, weight_ptr, bias_ptr, out_ptr, rows, n, BLOCK: tl.constexpr):
+    for row in range(tl.program_id(0), rows, tl.num_programs(0)):
+        cols = tl.arange(0, BLOCK)
+        weight = tl.load(weight_ptr + cols, mask=cols < n, other=0.0)
+        x = tl.load(x_ptr + row * n + cols, mask=cols < n)
+        tl.store(out_ptr + row * n + cols, x * tl.exp(weight) + tl.load(bias_ptr), mask=cols < n)
+
+
+def run(x, weight, bias):
+    out = torch.empty_like(x)
+    scale_kernel[(8,)](x, weight, bias, out, *x.shape, BLOCK=256)
+    return out
+"""
+
+
+def test_loads_and_what_is_computed_from_them_leave_the_loop(tmp_path: Path) -> None:
+    before, after = SCALE, rewritten(Hoisted(), SCALE, rows=100, n=256)
+    loops = [ptx(tmp_path, text, rows=100, n=256).split("$L__BB0_2:")[1] for text in (before, after)]
+    assert "ex2.approx" in loops[0] and "ex2.approx" not in loops[1]
+    assert sum(n for kind, n in accesses(loops[1]).items() if "ld" in kind) == 1

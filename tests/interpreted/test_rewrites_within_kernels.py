@@ -14,6 +14,7 @@ from rewriting import HEAD, rewritten
 
 from tilewright.proposers.rewrite.base import Rewrite
 from tilewright.proposers.rewrite.even_masks import EvenMasks
+from tilewright.proposers.rewrite.hoisted import Hoisted
 
 pytest.importorskip("torch")
 pytest.importorskip("triton")
@@ -23,6 +24,9 @@ pytestmark = pytest.mark.interpreted
 PROGRAM = """
 import importlib.util, json, sys
 import torch
+from tilewright.judge.interpreter import repair
+
+repair()
 
 def load(path):
     spec = importlib.util.spec_from_file_location(path.replace("/", "_"), path)
@@ -96,8 +100,24 @@ def run(a, b):
 """
 PRODUCTS = [[(m, k), (k, n)] for m, n, k in [(48, 32, 32), (33, 48, 17), (16, 15, 64)]]
 
+SCALE = f"""{HEAD}def scale_kernel(x_ptr, weight_ptr, bias_ptr, out_ptr, rows, n, BLOCK: tl.constexpr):
+    for row in range(tl.program_id(0), rows, tl.num_programs(0)):
+        cols = tl.arange(0, BLOCK)
+        weight = tl.load(weight_ptr + cols, mask=cols < n, other=0.0)
+        x = tl.load(x_ptr + row * n + cols, mask=cols < n)
+        tl.store(out_ptr + row * n + cols, x * weight + tl.load(bias_ptr), mask=cols < n)
+
+
+def run(x, weight, bias):
+    out = torch.empty_like(x)
+    rows, n = x.shape
+    scale_kernel[(3,)](x, weight, bias, out, rows, n, BLOCK=64)
+    return out
+"""
+
 CASES = {
     "even_masks": Case(EvenMasks(), MATMUL, PRODUCTS, values={"m": 64, "n": 64, "k": 64}),
+    "hoisted": Case(Hoisted(), SCALE, [[(7, 64), (64,), (1,)], [(2, 33), (33,), (1,)]]),
 }
 
 

@@ -109,6 +109,26 @@ class Body:
         """
         return self._follower.visit(node)
 
+    def sources(self, node: ast.AST) -> frozenset[str]:
+        """The parameters that an expression is computed from, by any statement that binds its names."""
+        seen: set[str] = set()
+        pending = [node]
+        while pending:
+            for part in ast.walk(pending.pop()):
+                if isinstance(part, ast.Name) and part.id not in seen:
+                    seen.add(part.id)
+                    bound = [binding.statement for binding in self.bindings(part.id)]
+                    pending += [one.iter if isinstance(one, ast.For) else one for one in bound]
+        return frozenset(seen & set(self.parameters))
+
+    def changes_in(self, loop: Loop) -> frozenset[str]:
+        """The names that a loop binds, its own variable included."""
+        return frozenset(
+            name
+            for name, bindings in self._bindings.items()
+            if any(self._inside(binding.statement, loop) for binding in bindings)
+        )
+
     def loop(self, variable: ast.expr) -> ast.For | None:
         """The loop whose variable a name in a followed expression is."""
         return self._variables.get(variable.id) if isinstance(variable, ast.Name) else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tilewright.proposers.rewrite.accumulators import Accumulators
 from tilewright.proposers.rewrite.base import Rewrite
 from tilewright.proposers.rewrite.constant_sizes import ConstantSizes
 from tilewright.proposers.rewrite.even_masks import EvenMasks
 from tilewright.proposers.rewrite.grouped import Grouped
+from tilewright.proposers.rewrite.hoisted import Hoisted
+from tilewright.proposers.rewrite.split_k import SplitK
 
-REWRITES: tuple[Rewrite, ...] = (ConstantSizes(), EvenMasks(), Grouped())
+REWRITES: tuple[Rewrite, ...] = (ConstantSizes(), EvenMasks(), Hoisted(), Grouped(), SplitK(), Accumulators())

@@ -6,7 +6,7 @@ The other functions of the public API live with their rooms; `tilewright/__init_
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from tilewright.candidate import Candidate
@@ -15,6 +15,7 @@ from tilewright.errors import InputError
 from tilewright.gpu.catalogue import find
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
+from tilewright.judge.findings import Kind
 from tilewright.kernelfile import KernelFile
 from tilewright.machine import this_machine
 from tilewright.problem import Problem
@@ -49,6 +50,7 @@ def optimize(
     dialect: str = "triton",
     plan: str | None = None,
     mapping: Mapping[str, str] | None = None,
+    allow: Collection[Kind] = (),
     budget_seconds: float = DEFAULT_BUDGET_SECONDS,
     force: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -70,6 +72,7 @@ def optimize(
         plan: how the recurrence compiler runs time loops, one of `proposers.recurrence.PLANS`; None for
             whatever fits the target.
         mapping: parameter of ModelNew → parameter of Model, where names and shapes do not say.
+        allow: what candidates may do beside computing, beyond what today's code is seen to do.
         budget_seconds: after this long no new candidate is started.
         force: replace a finished or different run in the folder.
         say: called with one line of progress at a time.
@@ -109,6 +112,7 @@ def optimize(
         notes=tuple(notes),
         dialect=dialect,
         plan=plan,
+        allow=tuple(allow),
     )
     asked = Asked(
         problem=digest(problem.source),
@@ -122,6 +126,7 @@ def optimize(
         parameter_map=dict(task.mapping),
         dialect=dialect,
         plan=plan,
+        allow=tuple(allow),
         tilewright=VERSION,
     )
     with open_run(folder, asked, force=force) as run:

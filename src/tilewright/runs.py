@@ -37,6 +37,7 @@ from tilewright.candidate import Candidate
 from tilewright.errors import RunFolderError, Where
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection
+from tilewright.judge.findings import Kind
 from tilewright.judge.speed_model import SpeedVerdict
 from tilewright.judge.timing_model import Timing
 from tilewright.judge.verdict import Verdict
@@ -125,6 +126,7 @@ class Asked:
         problem, current, request: SHA-256 of the texts; None for what was not given.
         kind: of the model, as the stage catalogue tells them apart.
         profile: Nsight Compute metrics by kernel, from the request.
+        allow: what candidates may do beside computing, further than the code as given does.
     """
 
     problem: str
@@ -139,6 +141,7 @@ class Asked:
     tilewright: str
     dialect: str = "triton"
     plan: str | None = None
+    allow: tuple[Kind, ...] = ()
     format: int = FORMAT
 
 

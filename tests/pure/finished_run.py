@@ -15,6 +15,7 @@ from tilewright.judge.timing_model import Samples, Side, Timing
 from tilewright.judge.verdict import Outcome, OutputError, Verdict
 from tilewright.machine import this_machine
 from tilewright.runs import Asked, Decided, Tried, digest, open_run
+from tilewright.screening.model import Screened, Screening
 from tilewright.serial import to_json
 from tilewright.stages.diagnosis import Outlook
 from tilewright.stages.race import gain_of
@@ -66,6 +67,13 @@ def decided(before: str, after: str, times: tuple[float, float], purpose: str = 
 
 
 HEAT = Timing(DEVICE, "580.1", "2.11.0", "3.6.0", (side(GIVEN.id, 20.0), side(BETTER.id, 16.0)))
+SCREENING = Screening(
+    (Screened(BETTER.id, (16.1, 15.9, 16.0)), Screened(WORSE.id, (), "wrong: output 0 is off")),
+    DEVICE,
+    2.0,
+    1,
+    0,
+)
 DECIDED = decided(GIVEN.id, BETTER.id, (20.0, 16.0))
 GAIN = gain_of(DECIDED, Evidence.MEASURED)
 SUMMARY = Summary(
@@ -93,6 +101,7 @@ def write_run(folder: Path) -> None:
         run.record(GIVEN, Tried.of(GIVEN, "the code as given", None, verdict(1)))
         run.record(BETTER, Tried.of(BETTER, "correct", None, verdict(3)))
         run.record(WORSE, Tried.of(WORSE, "dropped: same machine code as another"))
+        run.record_times(SCREENING)
         run.record_times(HEAT)
         run.record_times(decided(GIVEN.id, BETTER.id, (20.0, 16.0), "final"))
         run.record_times(Decided("final", GIVEN.id, BETTER.id, DEVICE, problem="it did not end"))

@@ -254,6 +254,20 @@ def not_allowed(folder: Path) -> None:
     rewrite(folder / "log.jsonl", change, 1)  # type: ignore[arg-type]
 
 
+def screened_a_stranger(folder: Path) -> None:
+    def change(screening: dict[str, list[dict[str, str]]]) -> None:
+        screening["candidates"][0]["label"] = "0123456789ab"
+
+    rewrite(folder / "screenings.jsonl", change, 0)  # type: ignore[arg-type]
+
+
+def screened_in_no_time(folder: Path) -> None:
+    def change(screening: dict[str, list[dict[str, list[float]]]]) -> None:
+        screening["candidates"][0]["device_us"] = [0.0]
+
+    rewrite(folder / "screenings.jsonl", change, 0)  # type: ignore[arg-type]
+
+
 def without_seeds(folder: Path) -> None:
     def change(tried: dict[str, dict[str, list[int]]]) -> None:
         tried["verdict"]["seeds"] = []
@@ -331,6 +345,8 @@ def neither_verdict_nor_reason(folder: Path) -> None:
         (past_budget, "verdicts"),
         (without_seeds, "verdicts"),
         (not_allowed, "verdicts"),
+        (screened_a_stranger, "screenings.jsonl"),
+        (screened_in_no_time, "screenings.jsonl"),
         (other_problem, "what was asked"),
     ],
 )
@@ -341,6 +357,13 @@ def test_a_forgery_under_a_manifest_written_anew_contradicts_the_records(
     reseal(folder)
     found = wrong(on_paper(folder))
     assert named in found and not {"manifest", "files"} & found.keys()
+
+
+def test_what_the_user_allowed_is_no_breach(folder: Path) -> None:
+    not_allowed(folder)
+    rewrite(folder / "run.json", lambda asked: asked.update(allow=["library"]))
+    reseal(folder)
+    assert "verdicts" not in wrong(on_paper(folder))
 
 
 def test_a_forgery_that_fits_is_told_by_the_digest_quoted_before(folder: Path) -> None:
@@ -358,7 +381,15 @@ GARBAGE = (
 
 @pytest.mark.parametrize(
     "name",
-    ["run.json", "summary.json", "log.jsonl", "timings.jsonl", "decisions.jsonl", "machines.jsonl"],
+    [
+        "run.json",
+        "summary.json",
+        "log.jsonl",
+        "screenings.jsonl",
+        "timings.jsonl",
+        "decisions.jsonl",
+        "machines.jsonl",
+    ],
 )
 @pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 def test_damaged_json_is_a_line_and_no_traceback(folder: Path, name: str, garbage: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tilewright.cli.common import (
+    allow_option,
     console,
     emit,
     gpu_option,
@@ -17,6 +18,7 @@ from tilewright.cli.common import (
     read_source,
 )
 from tilewright.errors import InputError
+from tilewright.judge.findings import Kind
 from tilewright.problem import Problem
 
 EPILOG = (
@@ -51,6 +53,7 @@ EPILOG = (
     "every step); default: what fits and is expected to be fastest.",
 )
 @map_option
+@allow_option
 @click.option("--budget", default="5m", show_default=True, help="Start no new candidate after this long.")
 @click.option(
     "-o", "--output", metavar="DIR", default="runs/latest", show_default=True, help="The run's folder."
@@ -67,6 +70,7 @@ def command(
     dialect: str,
     plan: str | None,
     pairs: tuple[str, ...],
+    allow: tuple[Kind, ...],
     budget: str,
     output: str,
     force: bool,
@@ -109,6 +113,7 @@ def command(
             dialect=dialect,
             plan=plan,
             mapping=parameter_map(pairs),
+            allow=allow,
             budget_seconds=budget_seconds,
             force=force,
             say=say,

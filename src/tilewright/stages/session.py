@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tilewright.candidate import Candidate
@@ -39,6 +39,7 @@ class Task:
         budget_seconds: after this long no new candidate is started.
         dialect: of Triton that new kernels are written in, "triton" or "gluon".
         plan: of the recurrence compiler, None for whatever fits.
+        allow: what every candidate may do beside computing.
     """
 
     problem: Problem
@@ -54,6 +55,7 @@ class Task:
     notes: tuple[str, ...] = ()
     dialect: str = "triton"
     plan: str | None = None
+    allow: tuple[Kind, ...] = ()
 
 
 @dataclass
@@ -95,21 +97,22 @@ def judged(session: Session, candidate: Candidate) -> Verdict:
         precision=task.precision,
         target=task.gpu,
         mapping=task.mapping,
-        allow=allowed(candidate.stage, session.given),
+        allow=allowed(candidate.stage, session.given, task.allow),
         interpreter_seconds=interpreter_seconds(candidate.stage),
         limits=JUDGE_LIMITS,
     )
 
 
-def allowed(stage: str, given: Verdict | None) -> tuple[Kind, ...]:
+def allowed(stage: str, given: Verdict | None, more: Collection[Kind] = ()) -> tuple[Kind, ...]:
     """What a file may do beside computing.
 
     The code as given may do anything, which is the user's own choice; a candidate of any other stage what
-    the code as given was found to do, and no more.
+    the code as given was found to do, and what the user allowed, and no more.
     """
     if stage == "given":
         return tuple(Kind)
-    return tuple(dict.fromkeys(finding.kind for finding in given.findings)) if given else ()
+    found = [finding.kind for finding in given.findings] if given else []
+    return tuple(dict.fromkeys([*found, *more]))
 
 
 def interpreter_seconds(stage: str) -> float:

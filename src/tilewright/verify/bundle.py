@@ -183,4 +183,6 @@ def _records(bundle: Bundle, name: str, kind: type[Record]) -> tuple[Record, ...
     if damaged:
         shown = ", ".join(str(number) for number in damaged[:5])
         bundle.damaged.append(differs(name, f"cannot be read in line {shown}"))
+    elif not values:
+        bundle.damaged.append(differs(name, "holds nothing; a run writes no empty record"))
     return tuple(values)

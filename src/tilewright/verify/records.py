@@ -112,13 +112,14 @@ def _log(bundle: Bundle) -> Iterator[str]:
 
 def _verdicts(bundle: Bundle) -> Iterator[str]:
     given = next((tried.verdict for tried in bundle.tried if tried.stage == "given"), None)
+    more = bundle.asked.allow if bundle.asked else ()
     for number, tried in enumerate(bundle.tried, 1):
         if tried.verdict is None:
             continue
         for fault in _verdict(tried.verdict):
             yield f"{LOG} line {number}: {fault}"
         if tried.verdict.correct:
-            for finding in forbidden(tried.verdict.findings, allowed(tried.stage, given)):
+            for finding in forbidden(tried.verdict.findings, allowed(tried.stage, given, more)):
                 yield f"{LOG} line {number}: correct, although {finding.kind} is not allowed: {finding.what}"
         if tried.stage != "given" and tried.outcome != tried.verdict.outcome:
             yield f"{LOG} line {number}: is called {tried.outcome}, its verdict is {tried.verdict.outcome}"

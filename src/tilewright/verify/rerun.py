@@ -129,7 +129,7 @@ def _check(run: Run, trials: int, seeds: tuple[int, ...] = ()) -> Verdict:
         interpreter_seconds=interpreter_seconds(run.result.stage),
         limits=JUDGE_LIMITS,
         seeds=seeds,
-        allow=allowed(run.result.stage, run.summary.given),
+        allow=allowed(run.result.stage, run.summary.given, run.asked.allow),
     )
 
 

@@ -93,3 +93,21 @@ def test_loads_and_what_is_computed_from_them_leave_the_loop(tmp_path: Path) -> 
     loops = [ptx(tmp_path, text, rows=100, n=256).split("$L__BB0_2:")[1] for text in (before, after)]
     assert "ex2.approx" in loops[0] and "ex2.approx" not in loops[1]
     assert sum(n for kind, n in accesses(loops[1]).items() if "ld" in kind) == 1
+
+
+@pytest.mark.parametrize("clamp", ["tl.minimum(at, n - 1)", "tl.where(at < n, at, 0)"])
+def test_loads_are_wide_again_where_a_clamp_drops(tmp_path: Path, clamp: str) -> None:
+    source = f"""{HEAD}def copy_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out_ptr + at, tl.load(x_ptr + {clamp}), mask=at < n)
+
+
+def run(x):
+    out = torch.empty_like(x)
+    copy_kernel[(triton.cdiv(x.numel(), 512),)](x, out, x.numel(), BLOCK=512)
+    return out
+"""
+    assert "ld.global.b32" in accesses(ptx(tmp_path, source, n=4096))
+    assert set(accesses(ptx(tmp_path, rewritten(EvenMasks(), source, n=4096), n=4096))) == {
+        "ld.global.v4.b32", "st.global.v4.b32",
+    }  # fmt: skip

@@ -115,8 +115,24 @@ def run(x, weight, bias):
     return out
 """
 
+CLAMPED = f"""{HEAD}def clamped_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    total = tl.zeros((BLOCK,), dtype=tl.float32)
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    for start in range(0, n, BLOCK):
+        inner = start + tl.arange(0, BLOCK)
+        total += tl.load(x_ptr + tl.minimum(inner, n - 1)) + tl.load(x_ptr + at % n)
+    tl.store(out_ptr + at, total, mask=n > at)
+
+
+def run(x):
+    out = torch.empty_like(x)
+    clamped_kernel[(triton.cdiv(x.numel(), 32),)](x, out, x.numel(), BLOCK=32)
+    return out
+"""
+
 CASES = {
     "even_masks": Case(EvenMasks(), MATMUL, PRODUCTS, values={"m": 64, "n": 64, "k": 64}),
+    "even_clamps": Case(EvenMasks(), CLAMPED, [[(96,)], [(90,)], [(5,)]], values={"n": 96}),
     "hoisted": Case(Hoisted(), SCALE, [[(7, 64), (64,), (1,)], [(2, 33), (33,), (1,)]]),
 }
 

@@ -125,9 +125,23 @@ def test_one_block_that_spans_the_size() -> None:
         rewritten(EvenMasks(), source, n=60)
 
 
+@pytest.mark.parametrize("clamp", ["{} % n", "tl.minimum({}, n - 1)"])
+def test_a_clamp_falls_away_with_its_condition(clamp: str) -> None:
+    index = "start + tl.arange(0, BLOCK)"
+    source = loop("start in range(0, n, BLOCK)", clamp.format(f"({index})"), "None")
+    after = changes(source, rewritten(EvenMasks(), source, n=256))
+    assert (
+        after[1]
+        == f"at = {index} if n % BLOCK == 0 else {clamp.format(f'({index})' if '%' in clamp else index)}"
+    )
+
+
 @pytest.mark.parametrize(
     ("head", "index", "mask"),
     [
+        ("start in range(0, n, BLOCK)", "tl.minimum(start + tl.arange(0, BLOCK), n - 2)", "None"),
+        ("start in range(0, n, BLOCK)", "(start + tl.arange(0, BLOCK)) % (n - 1)", "None"),
+        ("start in range(0, n, BLOCK)", "(start + tl.arange(0, BLOCK) + 1) % n", "None"),
         ("start in range(0, n, STEP)", "start + tl.arange(0, BLOCK)", "at < n"),  # overlapping tiles
         ("start in range(STEP, n, BLOCK)", "start + tl.arange(0, BLOCK)", "at < n"),
         ("start in range(0, n + BLOCK, BLOCK)", "start + tl.arange(0, BLOCK)", "at < n"),
@@ -168,5 +182,5 @@ def test_every_launch_must_agree() -> None:
 
 def test_it_is_done_once() -> None:
     after = rewritten(EvenMasks(), SCALE, n=1024)
-    with pytest.raises(Declined, match="no mask compares"):
+    with pytest.raises(Declined, match="no mask or clamp compares"):
         rewritten(EvenMasks(), after, n=1024)

@@ -53,6 +53,31 @@ def said(candidate, reference, **more) -> list[Kind]:
     ]
 
 
+@InterpretedFunction
+def row_kernel(x, matrix, out, INNER: tl.constexpr, OUTER: tl.constexpr):
+    m, k, n = tl.arange(0, 16), tl.arange(0, INNER), tl.arange(0, OUTER)
+    left = tl.load(x + 0 * m[:, None] + k[None, :], mask=m[:, None] == 0, other=0.0)
+    right = tl.load(matrix + k[:, None] * 48 + n[None, :], mask=n[None, :] < 48, other=0.0)
+    first = (m[:, None] == 0) & (n[None, :] < 48)
+    tl.store(out + 0 * m[:, None] + n[None, :], tl.dot(left, right), mask=first)
+
+
+def row_times_matrix(row: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    out = torch.empty(48)
+    row_kernel[(1,)](row, matrix, out, INNER=32, OUTER=64)
+    return out
+
+
+def test_an_exact_shortcut_is_reported_by_its_operations() -> None:
+    """The rows of a product summed are the summed rows times the matrix: a quarter of the tiles."""
+    assert said(lambda: row_times_matrix(LEFT.sum(0), RIGHT), lambda: (LEFT @ RIGHT).sum(0)) == [
+        Kind.ALGORITHMIC
+    ]
+    row = LEFT[0].contiguous()
+    assert said(lambda: row_times_matrix(row, RIGHT), lambda: row @ RIGHT) == []
+    assert said(lambda: product(LEFT, RIGHT), lambda: LEFT @ RIGHT) == []
+
+
 def test_launches_and_work_are_counted() -> None:
     with recorded() as ran:
         F.linear(product(LEFT, RIGHT).relu()[:, :32], RIGHT.t().contiguous())

@@ -31,6 +31,7 @@ def spirit(case: Case, seed: int) -> tuple[Finding, ...]:
         touched_bytes=answer["touched_bytes"],
         operators={name: Work(**work) for name, work in answer["operators"].items()},
         arithmetic_bytes=answer["arithmetic_bytes"],
+        arithmetic=answer["arithmetic"],
         kernels=tuple(DeviceKernel(**kernel) for kernel in answer["kernels"]),
     )
     needless = {kernel: _right_without(case, seed, kernel) for kernel in ran.launches}

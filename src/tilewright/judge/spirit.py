@@ -18,12 +18,14 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 from triton.runtime import interpreter
 from triton.runtime.jit import JITFunction
 
+from tilewright.judge.arithmetic import counted
 from tilewright.judge.findings import Finding, Kind
 from tilewright.judge.operators import OperatorMode
 
 FLOPS_PER_BYTE = 20  # float32, 67 TFLOP/s over 3.35 TB/s: NVIDIA H100 SXM data sheet
 MOST = 0.5  # torch operators that do more than this share of the work do "most" of it
 NAMED_OPERATORS = 4
+FEWER = 0.75  # of the reference's operations; padded tiles and what surrounds a product only add to them
 
 aten = torch.ops.aten
 ARITHMETIC = frozenset({aten.add, aten.add_, aten.sub, aten.sub_, aten.mul, aten.mul_, aten.div, aten.div_})
@@ -90,6 +92,7 @@ class Ran:
         touched_bytes: of the distinct tensors that each launch was given.
         operators: aten operator → its work; glue is left out.
         arithmetic_bytes: of the heaviest single call that adds, subtracts, multiplies or divides elementwise.
+        arithmetic: operations on floating-point numbers in its kernels; 0 where they are not interpreted.
         kernels: on a GPU, what the profiler saw; see `on_device`.
     """
 
@@ -98,6 +101,7 @@ class Ran:
     touched_bytes: int = 0
     operators: dict[str, Work] = field(default_factory=dict)
     arithmetic_bytes: int = 0
+    arithmetic: int = 0
     kernels: tuple[DeviceKernel, ...] = ()
 
     @property
@@ -131,8 +135,9 @@ def recorded() -> Iterator[Ran]:
         ran.touched_bytes += sum({t.data_ptr(): _bytes(t) for t in tensors}.values())
         return result
 
-    with _launching(launch), counter:
+    with _launching(launch), counter, counted() as arithmetic:
         yield ran
+        ran.arithmetic = arithmetic.operations
 
 
 @contextlib.contextmanager
@@ -182,6 +187,7 @@ def findings_from(
     LIBRARY: no Triton kernel ran, or torch operators did more than half of the work: of what the reference
     takes, or of what the candidate itself ran. One elementwise addition or multiplication beside kernels is
     forgiven, as long as the reference multiplies matrices or is at least twice as much work.
+    ALGORITHMIC: interpreted kernels do clearly fewer operations than the reference's matrix products.
 
     Args:
         ran: the candidate's forward; reference_ran: the reference's, on the same inputs.
@@ -194,6 +200,7 @@ def findings_from(
         for name, right in skipped.items()
         if right
     ]
+    found += [Finding(Kind.ALGORITHMIC, why) for why in [_less_work(ran, reference_ran)] if why]
     broken = [name for name in ran.failed if name not in ran.launches]
     if broken:
         found.append(Finding(Kind.FALLBACK, f"kernel {broken[0]} raises, and the file answers all the same"))
@@ -218,6 +225,14 @@ def _library(ran: Ran, reference: Ran) -> str:
         share = by_torch / reference.weight
         return f"torch operators did {share:.0%} of the work that the reference takes: {named}"
     return ""
+
+
+def _less_work(ran: Ran, reference: Ran) -> str:
+    """How few operations a candidate does in place of the reference's products; empty for as many."""
+    own = ran.arithmetic + ran.flops
+    if not ran.arithmetic or own >= FEWER * reference.flops:
+        return ""
+    return f"does {own:.3g} operations where the reference's matrix products take {reference.flops:.3g}"
 
 
 def _device_share(ran: Ran) -> float:

@@ -12,6 +12,7 @@ from rewriting import HEAD, rewritten
 
 from tilewright.proposers.rewrite.accumulators import Accumulators
 from tilewright.proposers.rewrite.grouped import Grouped
+from tilewright.proposers.rewrite.hoisted_launches import HoistedLaunches
 from tilewright.proposers.rewrite.split_k import SplitK
 
 pytestmark = pytest.mark.interpreted
@@ -73,8 +74,37 @@ SPLIT = {
     for axes, source in (("two axes", TWO_AXES), ("one axis", ONE_AXIS))
 }
 TWO_CHAINS = rewritten(Accumulators(), TWO_AXES, grid=(16, 1, 1), **SIZES)
+LOOP = (
+    HEAD
+    + """\
+def pack(w_ptr, packed_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(packed_ptr + at, tl.load(w_ptr + at, mask=at < n) * 2.0, mask=at < n)
+
+
+@triton.jit
+def add(x_ptr, packed_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.load(x_ptr + at, mask=at < n) + tl.load(packed_ptr + at, mask=at < n)
+    tl.store(out_ptr + at, total, mask=at < n)
+
+
+def run(x, w):
+    n = w.numel()
+    results = [w]
+    for step in x:
+        packed = torch.empty_like(w)
+        pack[(triton.cdiv(n, 64),)](w, packed, n, BLOCK=64)
+        out = torch.empty_like(step)
+        add[(triton.cdiv(n, 64),)](step, packed, out, n, BLOCK=64)
+        results.append(out)
+    return torch.stack(results)
+"""
+)
+LOOP_CALLS = ["run(ints(3, 100), ints(100))", "run(ints(0, 64), ints(64))"]
 
 CASES = {
+    "hoisted": (LOOP, rewritten(HoistedLaunches(), LOOP, n=100), LOOP_CALLS),
     "grouped, two axes": (TWO_AXES, GROUPED_2D, PRODUCTS),
     "grouped, one axis": (ONE_AXIS, GROUPED_1D, PRODUCTS),
     "two accumulators": (TWO_AXES, TWO_CHAINS, LONG_PRODUCTS),

@@ -178,7 +178,8 @@ class _Editor(cst.CSTTransformer):
         made = [*before, *middle, *after]
         if not made:
             return cst.RemoveFromParent()
-        made[0] = made[0].with_changes(leading_lines=updated.leading_lines)
+        if made[0] is not updated:
+            made[0] = made[0].with_changes(leading_lines=[*updated.leading_lines, *made[0].leading_lines])
         if before and middle == [updated]:
             made[len(before)] = updated.with_changes(leading_lines=[])
         return cst.FlattenSentinel(made)

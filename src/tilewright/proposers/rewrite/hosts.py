@@ -78,5 +78,5 @@ def only_described(statements: Sequence[ast.stmt], name: str, *, but: Sequence[a
         for node in ast.walk(statement):
             if isinstance(node, ast.Attribute) and node.attr in DESCRIBING:
                 asked.add(id(node.value))
-    read = [n for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name]
-    return all(id(node) in asked for node in read)
+    names = [n for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and n.id == name]
+    return all(id(node) in asked for node in names if isinstance(node.ctx, ast.Load))

@@ -8,6 +8,15 @@ from tilewright.proposers.rewrite.constant_sizes import ConstantSizes
 from tilewright.proposers.rewrite.even_masks import EvenMasks
 from tilewright.proposers.rewrite.grouped import Grouped
 from tilewright.proposers.rewrite.hoisted import Hoisted
+from tilewright.proposers.rewrite.hoisted_launches import HoistedLaunches
 from tilewright.proposers.rewrite.split_k import SplitK
 
-REWRITES: tuple[Rewrite, ...] = (ConstantSizes(), EvenMasks(), Hoisted(), Grouped(), SplitK(), Accumulators())
+REWRITES: tuple[Rewrite, ...] = (
+    HoistedLaunches(),
+    ConstantSizes(),
+    EvenMasks(),
+    Hoisted(),
+    Grouped(),
+    SplitK(),
+    Accumulators(),
+)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tilewright import workers
 from tilewright.errors import WorkerError
 from tilewright.gpu.model import Gpu
+from tilewright.inspect import cache
 from tilewright.inspect.model import Inspection
 from tilewright.launches.model import Recording
 from tilewright.problem import Problem
@@ -55,27 +56,29 @@ def inspect_many(
     path: str | Path = "candidate.py",
     jobs: int = 2,
     limits: workers.Limits | None = None,
-    on_result: Callable[[int, Inspection], None] | None = None,
 ) -> list[Inspection]:
     """Inspect several candidates, in order; one that fails says why in its `problem`.
+
+    What was inspected before, by any run on this machine, is taken from disk; see `inspect.cache`.
 
     Args:
         jobs: candidates compiled at a time.
         limits: time of one candidate, memory of the whole worker.
-        on_result: called with the position of a candidate and its inspection as they arrive.
 
     Raises:
         ProblemError, SetupError: as for `inspect`; they concern every candidate.
     """
     limits = limits or workers.Limits()
-    results: list[Inspection] = []
-    for start in range(0, len(sources), BATCH):
-        batch = list(sources[start : start + BATCH])
-        for inspection in _inspect_batch(problem, batch, gpu, str(path), jobs, limits):
-            if on_result is not None:
-                on_result(len(results), inspection)
-            results.append(inspection)
-    return results
+    found = {source: cache.load(problem, source, gpu) for source in sources}
+    missing = [source for source, inspection in found.items() if inspection is None]
+    for start in range(0, len(missing), BATCH):
+        batch = missing[start : start + BATCH]
+        for source, fresh in zip(
+            batch, _inspect_batch(problem, batch, gpu, str(path), jobs, limits), strict=True
+        ):
+            cache.store(problem, source, gpu, fresh)
+            found[source] = fresh
+    return [inspection for source in sources if (inspection := found[source]) is not None]
 
 
 def _inspect_batch(

@@ -13,6 +13,7 @@ from rewriting import HEAD, rewritten
 from tilewright.proposers.rewrite.accumulators import Accumulators
 from tilewright.proposers.rewrite.grouped import Grouped
 from tilewright.proposers.rewrite.hoisted_launches import HoistedLaunches
+from tilewright.proposers.rewrite.registers import RowsInRegisters
 from tilewright.proposers.rewrite.split_k import SplitK
 
 pytestmark = pytest.mark.interpreted
@@ -102,8 +103,37 @@ def run(x, w):
 """
 )
 LOOP_CALLS = ["run(ints(3, 100), ints(100))", "run(ints(0, 64), ints(64))"]
+ROWS = (
+    HEAD
+    + """\
+def kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    x_ptr += tl.program_id(0) * n
+    largest = -float("inf")
+    for start in range(0, n, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        largest = tl.maximum(largest, tl.max(tl.load(x_ptr + at, mask=at < n, other=-float("inf")), axis=0))
+    totals = tl.zeros((BLOCK,), dtype=tl.float32)
+    for start in range(0, n, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        totals += tl.load(x_ptr + at, mask=at < n, other=0.0)
+    total = tl.sum(totals, axis=0)
+    for start in range(0, n, BLOCK):
+        at = start + tl.arange(0, BLOCK)
+        x = tl.load(x_ptr + at, mask=at < n)
+        tl.store(out_ptr + tl.program_id(0) * n + at, x * largest + total, mask=at < n)
+
+
+def rows(x):
+    out = torch.empty_like(x)
+    n = x.shape[1]
+    kernel[(x.shape[0],)](x, out, n, BLOCK=64)
+    return out
+"""
+)
+ROW_CALLS = [f"rows(ints(3, {n}))" for n in (1, 63, 64, 65, 128, 192, 256, 1000, 8192, 8193)]
 
 CASES = {
+    "rows in registers": (ROWS, rewritten(RowsInRegisters(), ROWS, n=4096), ROW_CALLS),
     "hoisted": (LOOP, rewritten(HoistedLaunches(), LOOP, n=100), LOOP_CALLS),
     "grouped, two axes": (TWO_AXES, GROUPED_2D, PRODUCTS),
     "grouped, one axis": (ONE_AXIS, GROUPED_1D, PRODUCTS),

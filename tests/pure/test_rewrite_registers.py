@@ -86,12 +86,12 @@ def test_a_row_that_stays_in_the_loops_is_left_alone(n: int) -> None:
     [
         ("    total = 0.0\n", "    total = 0.0\n    tl.store(x_ptr, largest)\n", "loads again"),
         ("    total = 0.0\n", "    total = 0.0\n    x_ptr += 1\n", None),
-        ("    total = 0.0\n", "    total = 0.0\n    x_ptr += BLOCK\n", "more than the extent"),
-        ("x_ptr += tl.program_id(0) * n", "x_ptr += tl.program_id(0) * BLOCK", "more than the extent"),
-        ("    for start in range(0, n, BLOCK):  #", "    for start in range(0, n - 1, BLOCK):  #", "over a row"),
-        ("    for start in range(0, n, BLOCK):  #", "    for start in range(1, n, BLOCK):  #", "over a row"),
+        ("    total = 0.0\n", "    total = 0.0\n    x_ptr += BLOCK\n", "more than a tile's extent"),
+        ("x_ptr += tl.program_id(0) * n", "x_ptr += tl.program_id(0) * BLOCK", "more than a tile's extent"),
+        ("range(0, n, BLOCK):  #", "range(0, n - 1, BLOCK):  #", "over a row"),
+        ("range(0, n, BLOCK):  #", "range(1, n, BLOCK):  #", "over a row"),
         ("    total = 0.0\n", "    total = tl.load(x_ptr + tl.arange(0, BLOCK))\n", "outside of the loops"),
-        ("kernel[(x.shape[0],)]", "kernel[lambda meta: (x.shape[0] // meta['BLOCK'],)]", "the grid reads BLOCK"),
+        ("kernel[(x.shape[0],)]", "kernel[lambda meta: (meta['BLOCK'],)]", "the grid reads BLOCK"),
         ("x.shape[1], BLOCK", "width(x), BLOCK", "computed in the call"),
     ],
 )  # fmt: skip

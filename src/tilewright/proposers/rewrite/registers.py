@@ -91,7 +91,7 @@ class _Passes:
         ((self.size, self.block),) = ranges
         tile = next((tile for tile in kernel.tiles if tile.name == self.block), None)
         if tile is None or tile.by_program or kernel.autotune is not None:
-            raise Declined(f"{self.block} is more than the extent of a tile of the row")
+            raise Declined(f"{self.block} is more than a tile's extent")
         self._require_extent_alone()
         self.names = {(n.lineno, n.col_offset): n for n in ast.walk(function) if isinstance(n, ast.Name)}
         self.first = self._repeated()
@@ -125,9 +125,7 @@ class _Passes:
             while isinstance(above, ast.Tuple | ast.List):
                 above = self.body.parent(above)
             if not isinstance(above, ast.Call) or last_name(above.func) not in SHAPES:
-                raise Declined(
-                    f"line {node.lineno}: {self.block} is more than the extent of a tile of the row"
-                )
+                raise Declined(f"line {node.lineno}: {self.block} is more than a tile's extent")
         for call in self.body.calls("load", "store"):
             pointer = argument(call, "pointer")
             names = ast.walk(self.body.followed(pointer)) if pointer is not None else ()

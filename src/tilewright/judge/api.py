@@ -22,6 +22,7 @@ from tilewright.errors import (
 from tilewright.evidence import Evidence
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
+from tilewright.gpu.turn import turn
 from tilewright.judge.findings import Kind
 from tilewright.judge.speed_model import CONDITIONS, Rules, SpeedVerdict
 from tilewright.judge.timing_model import Timing
@@ -221,7 +222,8 @@ def _sides_payload(
 
 
 def _on_gpu(task: str, payload: Mapping[str, Any], limits: Limits) -> Any:
-    answer = workers.call(task, payload, limits)
+    with turn():
+        answer = workers.call(task, payload, limits)
     if answer is None:
         raise SetupError(
             "timing needs an NVIDIA GPU, and there is none here",

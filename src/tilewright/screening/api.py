@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tilewright import workers
 from tilewright.errors import SetupError, WorkerCrashed, WorkerError, WorkerOutOfMemory
+from tilewright.gpu.turn import turn
 from tilewright.problem import Problem
 from tilewright.screening.halving import ranking
 from tilewright.screening.model import Notes, Screening, Visit, gathered
@@ -74,7 +75,8 @@ def screen(
         while True:
             blamed = _blamed(notes)
             try:
-                answer = workers.call("tilewright.screening.work:run", payload, limits)
+                with turn():
+                    answer = workers.call("tilewright.screening.work:run", payload, limits)
                 break
             except (WorkerCrashed, WorkerOutOfMemory) as error:
                 _blame(notes, error)

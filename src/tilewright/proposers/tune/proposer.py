@@ -18,6 +18,7 @@ from tilewright.proposers.tune.space import combinations, neighbours, pressure
 from tilewright.proposers.tune.tunables import Tunable, find_tunables
 
 CONSTANT = "sizes as constants"
+FEW = 24  # with no more candidates than that, tiles are at most halved or doubled
 
 
 class LaunchTuning:
@@ -44,7 +45,8 @@ class LaunchTuning:
         )
         notes = list(found)
         felt = {t.name: pressure(t, situation.inspection, gpu, stage) for t in tunables}
-        ranked = [neighbours(t, stage, felt[t.name], gpu) for t in tunables]
+        steps = 1 if situation.most <= FEW else 2
+        ranked = [neighbours(t, stage, felt[t.name], gpu, steps) for t in tunables]
         texts = {"": parent.source}
         if constant := _with_constant_sizes(situation):
             texts = {CONSTANT: constant, **texts}

@@ -59,16 +59,16 @@ def pressure(tunable: Tunable, inspection: Inspection | None, gpu: Gpu, stage: S
     return Pressure(heaviest.grid_size, starved, registers, ", ".join(said))
 
 
-def neighbours(tunable: Tunable, stage: Stage, felt: Pressure, gpu: Gpu) -> list[Setting]:
+def neighbours(tunable: Tunable, stage: Stage, felt: Pressure, gpu: Gpu, steps: int = 1) -> list[Setting]:
     """Settings near the current one, the most promising first, the current one left out.
 
-    Every tile halved, kept and doubled within the stage's sizes, with the stage's warps and stages;
-    the file's own configs; and, for a matrix product that fills the GPU with registers to spare, known
-    good starting points.
+    Every tile kept, and halved and doubled up to `steps` times within the stage's sizes, with the stage's
+    warps and stages; the file's own configs; and, for a matrix product that fills the GPU with registers
+    to spare, known good starting points.
     A second choice of warps or stages for the same tiles comes later than its promise alone would say.
     """
     current = tunable.current
-    edges = [_extents(tunable, extent, stage) for _, extent in current.tiles]
+    edges = [_extents(tunable, extent, stage, steps) for _, extent in current.tiles]
     names = [name for name, _ in current.tiles]
     warped = stage.num_warps if tunable.varies("num_warps") else ()
     looped = stage.num_stages if tunable.kernel.loops and tunable.varies("num_stages") else ()
@@ -142,14 +142,15 @@ def _tie(settings: dict[str, Setting], tunables: Sequence[Tunable]) -> dict[str,
     return joined
 
 
-def _extents(tunable: Tunable, extent: int, stage: Stage) -> list[int]:
+def _extents(tunable: Tunable, extent: int, stage: Stage, steps: int) -> list[int]:
     """The extents to try for one tile; the present one is always among them."""
     if "tile" not in stage.tunes:
         return [extent]
     flat = len(tunable.current.tiles) == 1 and not tunable.dots
     allowed = stage.element_sizes if flat else stage.tile_sizes
     least = SMALLEST_DOT if tunable.dots else 1
-    near = {extent // 2, extent * 2} & {size for size in allowed if size >= least}
+    reach = {e for step in range(1, steps + 1) for e in (extent >> step, extent << step)}
+    near = reach & {size for size in allowed if size >= least}
     return sorted(near | {extent})
 
 

@@ -42,10 +42,14 @@ def view(
 
 
 def rewritten(
-    rewrite: Rewrite, source: str, choice: str | None = None, **values: int | tuple[int, ...]
+    rewrite: Rewrite,
+    source: str,
+    choice: str | None = None,
+    grid: tuple[int, int, int] = (1, 1, 1),
+    **values: int | float | tuple[int, ...],
 ) -> str:
     """The text that a rewrite of the file's first kernel makes, in its likeliest way unless told."""
-    seen = view(source, **values)
+    seen = view(source, grid, **values)
     kernel = seen.file.kernels[0]
     choices = rewrite.choices(seen, kernel)
     assert choice is None or choice in choices

@@ -10,6 +10,7 @@ import pytest
 from rewriting import HEAD, rewritten, view
 
 from tilewright.proposers.rewrite.even_masks import EvenMasks
+from tilewright.proposers.rewrite.eviction import Eviction
 from tilewright.proposers.rewrite.hoisted import Hoisted
 
 triton = pytest.importorskip("triton")
@@ -111,3 +112,12 @@ def run(x):
     assert set(accesses(ptx(tmp_path, rewritten(EvenMasks(), source, n=4096), n=4096))) == {
         "ld.global.v4.b32", "st.global.v4.b32",
     }  # fmt: skip
+
+
+def test_loads_carry_their_policy(tmp_path: Path) -> None:
+    after = rewritten(Eviction(), SCALE, grid=(8, 1, 1), rows=100, n=256)
+    found = accesses(ptx(tmp_path, after, rows=100, n=256))
+    assert {kind.split("::")[1].split(".")[0] for kind in found if "ld" in kind} == {
+        "evict_first",
+        "evict_last",
+    }

@@ -14,6 +14,7 @@ from rewriting import HEAD, rewritten
 
 from tilewright.proposers.rewrite.base import Rewrite
 from tilewright.proposers.rewrite.even_masks import EvenMasks
+from tilewright.proposers.rewrite.eviction import Eviction
 from tilewright.proposers.rewrite.hoisted import Hoisted
 
 pytest.importorskip("torch")
@@ -54,14 +55,15 @@ class Case:
     """A file with a function `run`, and the shapes of its inputs to call it with.
 
     Args:
-        values: what the recorded launch passes, where that is no literal.
+        values, grid: what the recorded launch passes, where that is no literal, and its programs.
     """
 
     rewrite: Rewrite
     source: str
     calls: list[list[tuple[int, ...]]]
     choice: str | None = None
-    values: dict[str, int] = field(default_factory=dict)
+    values: dict[str, int | tuple[int, ...]] = field(default_factory=dict)
+    grid: tuple[int, int, int] = (1, 1, 1)
 
 
 MATMUL = f"""{HEAD}def matmul_kernel(a_ptr, b_ptr, out_ptr, m, n, k, BLOCK: tl.constexpr):
@@ -133,6 +135,7 @@ def run(x):
 CASES = {
     "even_masks": Case(EvenMasks(), MATMUL, PRODUCTS, values={"m": 64, "n": 64, "k": 64}),
     "even_clamps": Case(EvenMasks(), CLAMPED, [[(96,)], [(90,)], [(5,)]], values={"n": 96}),
+    "eviction": Case(Eviction(), SCALE, [[(7, 64), (64,), (1,)]], None, {"rows": 7, "n": 64}, (3, 1, 1)),
     "hoisted": Case(Hoisted(), SCALE, [[(7, 64), (64,), (1,)], [(2, 33), (33,), (1,)]]),
 }
 
@@ -143,7 +146,7 @@ def differences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[obje
     folder: Path = tmp_path_factory.mktemp("rewritten")
     for name, case in CASES.items():
         (folder / f"{name}_before.py").write_text(case.source)
-        after = rewritten(case.rewrite, case.source, case.choice, **case.values)
+        after = rewritten(case.rewrite, case.source, case.choice, case.grid, **case.values)
         assert after != case.source
         (folder / f"{name}_after.py").write_text(after)
     (folder / "calls.json").write_text(json.dumps({name: case.calls for name, case in CASES.items()}))

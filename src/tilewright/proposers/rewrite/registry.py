@@ -6,6 +6,7 @@ from tilewright.proposers.rewrite.accumulators import Accumulators
 from tilewright.proposers.rewrite.base import Rewrite
 from tilewright.proposers.rewrite.constant_sizes import ConstantSizes
 from tilewright.proposers.rewrite.even_masks import EvenMasks
+from tilewright.proposers.rewrite.eviction import Eviction
 from tilewright.proposers.rewrite.grouped import Grouped
 from tilewright.proposers.rewrite.hoisted import Hoisted
 from tilewright.proposers.rewrite.hoisted_launches import HoistedLaunches
@@ -19,4 +20,5 @@ REWRITES: tuple[Rewrite, ...] = (
     Grouped(),
     SplitK(),
     Accumulators(),
+    Eviction(),
 )

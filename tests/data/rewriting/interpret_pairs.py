@@ -18,6 +18,8 @@ os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
 
+from tilewright.judge.interpreter import repair
+
 
 def ints(*shape: int) -> torch.Tensor:
     return torch.randint(-4, 5, shape).float()
@@ -40,6 +42,7 @@ def value(names: dict[str, Any], call: str) -> torch.Tensor:
 
 
 def main() -> None:
+    repair()
     differ = []
     with tempfile.TemporaryDirectory() as folder:
         for number, case in enumerate(json.load(sys.stdin)):

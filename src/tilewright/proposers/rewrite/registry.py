@@ -10,6 +10,8 @@ from tilewright.proposers.rewrite.eviction import Eviction
 from tilewright.proposers.rewrite.grouped import Grouped
 from tilewright.proposers.rewrite.hoisted import Hoisted
 from tilewright.proposers.rewrite.hoisted_launches import HoistedLaunches
+from tilewright.proposers.rewrite.input_precision import InputPrecision
+from tilewright.proposers.rewrite.registers import RowsInRegisters
 from tilewright.proposers.rewrite.split_k import SplitK
 
 REWRITES: tuple[Rewrite, ...] = (
@@ -18,7 +20,9 @@ REWRITES: tuple[Rewrite, ...] = (
     EvenMasks(),
     Hoisted(),
     Grouped(),
+    RowsInRegisters(),
     SplitK(),
     Accumulators(),
+    InputPrecision(),
     Eviction(),
 )

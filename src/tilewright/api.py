@@ -44,6 +44,7 @@ def optimize(
     *,
     current: str | None = None,
     request: Request | None = None,
+    profile: Mapping[str, Mapping[str, float]] | None = None,
     gpu: Gpu | str | None = None,
     stages: Sequence[str] = (),
     precision: str | None = None,
@@ -64,6 +65,7 @@ def optimize(
             then derived from the reference by the stage `algorithm`.
         request: a specialist request; gives current code, GPU, stage and profile where the other
             arguments do not.
+        profile: Nsight Compute metrics of today's code, by kernel; see `tilewright.profile.api`.
         gpu: the target; None for the request's, else the one plugged in.
         stages: names of stages to run, in this order; none for the request's stage, else all.
         precision: what matrix products may be computed in; None for what today's code uses, float32
@@ -97,7 +99,7 @@ def optimize(
     found = breaches(kernel_file, problem.source) if kernel_file else ()
     notes = [f"contract: line {b.line}: {b.what}; {b.mend}" for b in found]
     if request is not None:
-        notes.extend(_unused(request, current, gpu, stages))
+        notes.extend(_unused(request, current, profile, gpu, stages))
     task = Task(
         problem=problem,
         current=Candidate(source) if source is not None else None,
@@ -107,7 +109,7 @@ def optimize(
         forced=forced,
         precision=precision or (kernel_file.precision if kernel_file else "float32"),
         mapping=mapping or {},
-        profile=request.profile if request else {},
+        profile=profile if profile is not None else request.profile if request else {},
         budget_seconds=budget_seconds,
         notes=tuple(notes),
         dialect=dialect,
@@ -207,11 +209,19 @@ def _check_plan(plan: str, chosen: Sequence[Stage]) -> None:
         )
 
 
-def _unused(request: Request, current: str | None, gpu: Gpu | str | None, stages: Sequence[str]) -> list[str]:
+def _unused(
+    request: Request,
+    current: str | None,
+    profile: Mapping[str, Mapping[str, float]] | None,
+    gpu: Gpu | str | None,
+    stages: Sequence[str],
+) -> list[str]:
     """What a request holds that this run does not use, one line each."""
     notes = [f"request line {ignored.line} ignored: {ignored.text}" for ignored in request.ignored]
     if current is not None and request.code is not None:
         notes.append("request: its code is not used, --current was given")
+    if profile is not None and request.profile:
+        notes.append("request: its profile is not used, another was given")
     if gpu is not None and request.gpu is not None:
         notes.append(f"request: its GPU {request.gpu.name} is not used, another target was named")
     if stages and request.stage is not None:

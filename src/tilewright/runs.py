@@ -125,7 +125,7 @@ class Asked:
     Args:
         problem, current, request: SHA-256 of the texts; None for what was not given.
         kind: of the model, as the stage catalogue tells them apart.
-        profile: Nsight Compute metrics by kernel, from the request.
+        profile: Nsight Compute metrics by kernel, given or from the request.
         allow: what candidates may do beside computing, further than the code as given does.
     """
 

@@ -45,6 +45,10 @@ def grow(payload):
 def fail(payload):
     raise ValueError("a bug")
 
+def tell_at_the_end(payload):
+    import atexit
+    atexit.register(lambda: open(payload["path"], "w").write(os.environ.get("WATCHED", "alone")))
+
 def orphan(payload):
     import subprocess
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -66,6 +70,14 @@ def test_a_result_comes_back_as_plain_values(tasks: str) -> None:
 def test_an_error_of_ours_comes_back_as_itself(tasks: str) -> None:
     with pytest.raises(errors.ProblemError, match=r"^p\.py:7: is wrong; mend it$"):
         workers.call(f"{tasks}:refuse", {})
+
+
+def test_a_worker_runs_under_a_tool_whose_exit_handlers_have_their_say(tasks: str, tmp_path: Path) -> None:
+    payload = {"path": str(tmp_path / "told")}
+    workers.call(f"{tasks}:tell_at_the_end", payload)
+    assert not (tmp_path / "told").exists()
+    workers.call(f"{tasks}:tell_at_the_end", payload, under=("env", "WATCHED=by a tool"))
+    assert (tmp_path / "told").read_text() == "by a tool"
 
 
 def test_a_worker_past_its_time_is_killed(tasks: str) -> None:

@@ -17,7 +17,7 @@ from tilewright.cli.common import console_error, emit
 from tilewright.errors import Interrupted, TilewrightError
 from tilewright.version import VERSION
 
-COMMANDS = ("optimize", "verify", "inspect", "check", "bench", "gpus", "request")
+COMMANDS = ("optimize", "verify", "inspect", "profile", "check", "bench", "gpus", "request")
 
 
 class Commands(click.Group):

@@ -31,6 +31,12 @@ EPILOG = (
 @click.argument("problem_path", metavar="PROBLEM.py")
 @click.option("--current", metavar="CODE.py", help="Today's ModelNew file, if there is one.")
 @click.option("--request", "request_path", metavar="REQUEST.txt", help="A specialist request to answer.")
+@click.option(
+    "--profile",
+    "profile_path",
+    metavar="FILE",
+    help="Nsight Compute metrics of today's code, as `tilewright profile -o FILE` writes them.",
+)
 @gpu_option
 @click.option("--stages", metavar="NAME,…", default="", help="Stages to run, in this order; default: all.")
 @click.option(
@@ -64,6 +70,7 @@ def command(
     problem_path: str,
     current: str | None,
     request_path: str | None,
+    profile_path: str | None,
     gpu: str | None,
     stages: str,
     precision: str | None,
@@ -85,7 +92,7 @@ def command(
     from tilewright import api
     from tilewright.manifest import digest_of
     from tilewright.report.screen import check_it, render
-    from tilewright.request import read_request
+    from tilewright.request import read_profile_file, read_request
     from tilewright.runs import read_log
     from tilewright.worker import plain
 
@@ -94,6 +101,9 @@ def command(
     problem = Problem.from_file(problem_path)
     source = read_source(current) if current is not None else None
     request = read_request(Path(request_path)) if request_path is not None else None
+    profile = read_profile_file(Path(profile_path)) if profile_path is not None else None
+    for ignored in profile.ignored if profile else ():
+        log.print(f"{profile_path}:{ignored.line}: ignored: {ignored.why}", markup=False)
     budget_seconds = api.seconds(budget)
     with log.status("starting") as status:
 
@@ -107,6 +117,7 @@ def command(
             output,
             current=source,
             request=request,
+            profile=profile.figures if profile else None,
             gpu=gpu,
             stages=[name.strip() for name in stages.split(",") if name.strip()],
             precision=precision,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tilewright import workers
 from tilewright.errors import InputError, SetupError, Where, WorkerCrashed
+from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
 from tilewright.problem import Problem
 from tilewright.profile import ncu, report
@@ -22,6 +23,7 @@ LIMITS = workers.Limits(seconds=900.0, memory_bytes=64 * 2**30)
 def profile(
     problem: Problem,
     source: str,
+    gpu: Gpu,
     *,
     path: str | Path = "candidate.py",
     stage: str | None = None,
@@ -33,6 +35,7 @@ def profile(
 
     Args:
         source: the text of a ModelNew file.
+        gpu: the GPU whose counters are wanted, which must be the one in this machine.
         path: what messages call it.
         stage: of the stage catalogue, to collect its metrics only; None for those of all stages.
         launches: of a Triton kernel on one size of grid, how many are looked at.
@@ -47,9 +50,10 @@ def profile(
         WorkerError: the forward ran past its limits or died.
     """
     metrics = wanted(stage)
-    gpu = plugged_in()
-    if gpu is None:
-        raise SetupError("no GPU is plugged in", mend="run this on the machine that has the GPU")
+    here = plugged_in()
+    if here is None or here.name != gpu.name:
+        what = f"the GPU here is {here.name}" if here else "no GPU is plugged in"
+        raise SetupError(what, mend=f"run this on the machine that has the {gpu.name}")
     program = ncu.find()
     report.check_installed()
     limits = limits or LIMITS

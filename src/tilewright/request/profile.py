@@ -9,11 +9,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tilewright.errors import RequestError, Where
+from tilewright.problem import read_text
 from tilewright.request.model import Ignored
-from tilewright.request.sections import Text, balanced
+from tilewright.request.sections import FENCE, Text, balanced, heading_of
 
 UNNAMED = ""  # the kernel of metrics that stand without one
 
@@ -26,6 +28,30 @@ class Profile:
     note: str = ""
     ignored: list[Ignored] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def read_profile_file(path: Path) -> Profile:
+    """Read a file that holds a profile's block and nothing else, as `tilewright profile -o FILE` writes it.
+
+    Raises:
+        RequestError: it cannot be read, or holds no figures.
+    """
+    text = read_text(path, RequestError, "profile").replace("\r\n", "\n")
+    lines = [Text(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    profile = read_profile([line for line in lines if not _frames(line.text)], str(path))
+    if not profile.figures:
+        raise RequestError(
+            "holds no metrics by kernel",
+            where=Where(path),
+            mend="give what `tilewright profile -o FILE` wrote",
+        )
+    return profile
+
+
+def _frames(line: str) -> bool:
+    """Whether a line only says that a profile begins, or fences it."""
+    heading = heading_of(line)
+    return FENCE.match(line) is not None or (heading is not None and heading.kind == "profile")
 
 
 def read_profile(lines: Sequence[Text], path: str) -> Profile:

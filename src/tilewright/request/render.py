@@ -117,7 +117,7 @@ def render(request: Request) -> str:
     if request.code is not None:
         mark = _mark(request.code)
         parts.append(["[CURRENT CODE]", f"{mark}python", request.code.removesuffix("\n"), mark])
-    parts.append(_profile(request))
+    parts.append([profile_block(request.profile, request.profile_note)])
     if request.api_constraints:
         parts.append(["[TRITON API CONSTRAINTS]", *_bullets(request.api_constraints)])
     if request.output_rules:
@@ -143,13 +143,15 @@ def _needs_fence(item: str) -> bool:
     return "\n" in item or (heading is not None and (not heading.inline or heading.kind == "stage"))
 
 
-def _profile(request: Request) -> list[str]:
+def profile_block(profile: Mapping[str, Mapping[str, float]], note: str = "") -> str:
+    """Metrics by kernel as the block that requests carry; `note` says where they are from, or why none."""
     lines = ["[NCU PROFILING METRICS]"]
-    if request.profile_note:
-        lines.append(request.profile_note)
-    if request.profile or not request.profile_note:
-        lines.append(json.dumps(request.profile, indent=2, ensure_ascii=False))
-    return lines
+    if note:
+        lines.append(note)
+    if profile or not note:
+        figures = {kernel: dict(metrics) for kernel, metrics in profile.items()}
+        lines.append(json.dumps(figures, indent=2, ensure_ascii=False))
+    return "\n".join(lines)
 
 
 def _bullets(items: tuple[str, ...]) -> list[str]:

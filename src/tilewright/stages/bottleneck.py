@@ -65,6 +65,9 @@ class Reason:
     signs: tuple[Sign, ...]
     mend: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.cause}: {', '.join(map(str, self.signs))}" + (f"; {self.mend}" if self.mend else "")
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -77,7 +80,7 @@ class Diagnosis:
         roofline: the share of its roofline that it reaches, percent: the time that the bytes of its
             tensors, or its matrix products, take at the GPU's peak rates, over `time`.
         reasons: the main one first; empty where nothing is known.
-        stages: those of the catalogue that can do something about a reason.
+        stages: those of the catalogue that can do something about the main reason.
     """
 
     kernel: str
@@ -87,14 +90,19 @@ class Diagnosis:
     reasons: tuple[Reason, ...]
     stages: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        times = "1 launch" if self.launches == 1 else f"{self.launches} launches"
-        each = f", {self.time.value:.4g} us each ({self.time.known_by})" if self.time else ""
-        parts = [f"{reason.cause}: {', '.join(map(str, reason.signs))}" for reason in self.reasons]
-        parts += [reason.mend for reason in self.reasons if reason.mend]
+    @property
+    def title(self) -> str:
+        """The kernel, its launches, their time, and how close that is to the roofline."""
+        facts = [self.kernel, "1 launch" if self.launches == 1 else f"{self.launches} launches"]
+        if self.time:
+            each = " each" if self.launches > 1 else ""
+            facts.append(f"{self.time.value:.4g} us{each} ({self.time.known_by})")
         if self.roofline:
-            parts.append(f"{self.roofline.value:.2g} % of its roofline ({self.roofline.known_by})")
-        return f"{self.kernel} ({times}{each}): {'; '.join(parts) or 'nothing is known'}"
+            facts.append(f"{self.roofline.value:.2g} % of its roofline ({self.roofline.known_by})")
+        return ", ".join(facts)
+
+    def __str__(self) -> str:
+        return f"{self.title}: {'; '.join(map(str, self.reasons)) or 'nothing is known'}"
 
 
 @dataclass(frozen=True)
@@ -189,8 +197,7 @@ def diagnose(
     found = []
     for subject in sorted(known, key=lambda subject: subject.us, reverse=True):
         reasons = tuple(_reasons(subject, gpu, launch_bound=spent is not None and spent.bound))
-        causes = {reason.cause for reason in reasons}
-        helping = tuple(stage.name for stage in stages if causes & set(stage.helps))
+        helping = tuple(stage.name for stage in stages if reasons and reasons[0].cause in stage.helps)
         found.append(
             Diagnosis(subject.name, subject.launches, subject.time, _roofline(subject), reasons, helping)
         )
@@ -245,10 +252,11 @@ def waiting(inspection: Inspection | None, known: Sequence[Subject]) -> Waiting 
     timed = [one for one in known if one.resources is not None and one.timed]
     if not timed:
         return Waiting(waited, total, estimate.bound == "launches")
-    calls = sum(operation.count for operation in inspection.recording.operations)
-    launching = EAGER_LAUNCH_US * len(inspection.recording.sequence) + EAGER_OPERATION_US * calls
     working = total - waited + sum(one.us - one.launches * one.modelled_us for one in timed)
-    waited = max(0.0, launching - working)
+    launches = len(inspection.recording.sequence)
+    calls = launches + sum(operation.count for operation in inspection.recording.operations)
+    launching = EAGER_LAUNCH_US * (launches - 1) + EAGER_OPERATION_US * (calls - launches)
+    waited = max(0.0, launching - working * (calls - 1) / calls)  # until the last one starts
     return Waiting(waited, working + waited, waited > working)
 
 
@@ -304,7 +312,8 @@ def _programs(subject: Subject, gpu: Gpu) -> Reason | None:
         grid, known_by = float(subject.resources.grid_size), Evidence.COMPILED
     if grid is None or grid >= gpu.sms:
         return None
-    return Reason(Cause.PROGRAMS, (Sign(GRID_SIZE, grid, f"for {gpu.sms} SMs", known_by),))
+    sign = Sign(GRID_SIZE, grid, "programs", known_by)
+    return Reason(Cause.PROGRAMS, (sign,), f"{gpu.sms} would give every SM one")
 
 
 def _occupancy(subject: Subject) -> Iterator[Reason]:

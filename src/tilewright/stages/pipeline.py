@@ -113,7 +113,7 @@ def _run_stage(
     best that the next proposer sees.
     """
     task = session.task
-    prospects = outlook(stage, best.inspection)
+    prospects = outlook(stage, best.inspection, task.profile if best.candidate is task.current else None)
     report = StageReport(stage.name, prospects)
     proposers = [p for p in PROPOSERS if stage.name in p.stages]
     if not proposers:

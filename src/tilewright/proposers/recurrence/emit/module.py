@@ -8,17 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
 
+from tilewright.errors import ProblemError
 from tilewright.gpu.model import Gpu
+from tilewright.kernelfile.constructor import Constructor, attribute, read_constructor
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence import ops
 from tilewright.proposers.recurrence.emit import assembly
 from tilewright.proposers.recurrence.emit import dense_kernel as emit_dense
 from tilewright.proposers.recurrence.emit import gemm as emit_gemm
-from tilewright.proposers.recurrence.emit.constructor import Constructor, read_constructor
 from tilewright.proposers.recurrence.emit.dense import Dense, sizes_of
 from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.emit.layout import fit, fitted
-from tilewright.proposers.recurrence.emit.names import attribute, identifiers
+from tilewright.proposers.recurrence.emit.names import identifiers
 from tilewright.proposers.recurrence.emit.projections import VIEWS, Projection, binds, names_in, reads
 from tilewright.proposers.recurrence.emit.pytorch import Writer, is_random
 from tilewright.proposers.recurrence.emit.schedule import Launch, Step, ordered, step_reads
@@ -87,7 +88,7 @@ class _File:
         sizes: Sizes,
     ) -> None:
         self.network, self.gpu, self.precision, self.facts, self.sizes = network, gpu, precision, facts, sizes
-        self.constructor: Constructor = read_constructor(problem)
+        self.constructor = _constructor(problem)
         self.launches = [Launch(group, emitted) for group, emitted in groups]
         self.inputs = _forward_inputs(network, self.constructor.forward)
         self.steps = ordered(network, self.launches)
@@ -385,6 +386,13 @@ class _Renamed(ast.NodeTransformer):
         if node.id in self.values:
             return ast.parse(self.values[node.id], mode="eval").body
         return node
+
+
+def _constructor(problem: Problem) -> Constructor:
+    try:
+        return read_constructor(problem)
+    except ProblemError as error:
+        raise Declined(error.what, error.where.line if error.where else None) from error
 
 
 def _forward_inputs(network: Network, forward: ast.arguments) -> dict[str, str]:

@@ -30,19 +30,6 @@ TAKEN = frozenset(
 )
 
 
-def attribute(path: str) -> str:
-    """ "net.0.weight" → "self.net[0].weight"."""
-    text = "self"
-    for part in path.split("."):
-        if part.isdecimal():
-            text += f"[{part}]"
-        elif part.isidentifier() and not keyword.iskeyword(part):
-            text += f".{part}"
-        else:
-            return f'self.get_parameter("{path}")'
-    return text
-
-
 def identifiers(
     steps: Sequence[Step], network: Network, inputs: Mapping[str, str], symbols: Collection[str]
 ) -> dict[str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import keyword
 from dataclasses import dataclass
 
+from tilewright.errors import ProblemError, Where
 from tilewright.problem import Problem
-from tilewright.proposers.recurrence.ir import Declined
 
 PROVIDED = frozenset({"torch", "nn", "triton", "tl"})  # every ModelNew file imports these
 
@@ -35,19 +36,19 @@ def read_constructor(problem: Problem) -> Constructor:
     """Read Model's constructor from the problem's text.
 
     Raises:
-        Declined: Model is not a plain nn.Module with a forward of its own, or its text needs something
-            that is not at the module's top level.
+        ProblemError: Model is not a plain nn.Module with a forward of its own, or its constructor reads
+            Model, get_inputs or get_init_inputs.
     """
     tree = ast.parse(problem.source)
     bound = _bindings(tree)
     model = bound.get("Model")
     if not isinstance(model, ast.ClassDef):
-        raise Declined("Model is not a class of the problem's file")
+        raise _not_carried(problem, "Model is not a class of the problem's file")
     if [ast.unparse(base) for base in model.bases] not in (["nn.Module"], ["torch.nn.Module"]):
-        raise Declined("Model derives from more than nn.Module", model.lineno)
+        raise _not_carried(problem, "Model derives from more than nn.Module", model.lineno)
     methods = {item.name: item for item in model.body if isinstance(item, ast.FunctionDef)}
     if "forward" not in methods:
-        raise Declined("Model has no forward of its own", model.lineno)
+        raise _not_carried(problem, "Model has no forward of its own", model.lineno)
     attributes = [
         item for item in model.body if isinstance(item, ast.Assign | ast.AnnAssign) and "__init__" in methods
     ]
@@ -55,7 +56,7 @@ def read_constructor(problem: Problem) -> Constructor:
     for name in wanted:
         _Super().visit(methods[name])
     signature = ast.Expr(ast.Lambda(methods["forward"].args, ast.Constant(None)))
-    needed = _needed([signature, *attributes, *(methods[name] for name in wanted)], bound)
+    needed = _needed([signature, *attributes, *(methods[name] for name in wanted)], bound, problem)
     nodes = [bound[name] for name in needed]
     for name in wanted:
         _clean_docstring(methods[name])
@@ -65,6 +66,27 @@ def read_constructor(problem: Problem) -> Constructor:
         tuple(dict.fromkeys(ast.unparse(n) for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef))),
         tuple(ast.unparse(item) for item in [*attributes, *(methods[name] for name in wanted)]),
         methods["forward"].args,
+    )
+
+
+def attribute(path: str) -> str:
+    """ "net.0.weight" → "self.net[0].weight"."""
+    text = "self"
+    for part in path.split("."):
+        if part.isdecimal():
+            text += f"[{part}]"
+        elif part.isidentifier() and not keyword.iskeyword(part):
+            text += f".{part}"
+        else:
+            return f'self.get_parameter("{path}")'
+    return text
+
+
+def _not_carried(problem: Problem, why: str, line: int | None = None) -> ProblemError:
+    return ProblemError(
+        why,
+        where=Where(problem.path, line),
+        mend="make it a plain nn.Module, whose constructor can be taken over",
     )
 
 
@@ -118,7 +140,7 @@ def _called_methods(methods: dict[str, ast.FunctionDef]) -> list[str]:
     return reached
 
 
-def _needed(nodes: list[ast.stmt], bound: dict[str, ast.stmt]) -> list[str]:
+def _needed(nodes: list[ast.stmt], bound: dict[str, ast.stmt], problem: Problem) -> list[str]:
     """Names of the module that these statements read, through one another, in the file's order."""
     needed: set[str] = set()
     pending: list[ast.AST] = list(nodes)
@@ -127,7 +149,7 @@ def _needed(nodes: list[ast.stmt], bound: dict[str, ast.stmt]) -> list[str]:
             if leaf.id in needed | PROVIDED or leaf.id not in bound:
                 continue
             if leaf.id in ("Model", "get_inputs", "get_init_inputs"):
-                raise Declined(f"the constructor reads {leaf.id}", leaf.lineno)
+                raise _not_carried(problem, f"the constructor reads {leaf.id}", leaf.lineno)
             needed.add(leaf.id)
             pending.append(bound[leaf.id])
     order = list(bound)

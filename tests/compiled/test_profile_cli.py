@@ -11,13 +11,17 @@ import pytest
 
 pytest.importorskip("triton")
 
+import torch
 import triton
 import triton.language as tl
 from triton.runtime.jit import JITFunction
 
+from tilewright import workers
 from tilewright.cli import main
+from tilewright.errors import KernelFileError, SetupError
 from tilewright.gpu.catalogue import find
 from tilewright.launches.fake import replaced
+from tilewright.profile import forward
 from tilewright.profile.forward import Window
 from tilewright.request import compose, parse, read_profile_file, render
 from tilewright.stages.catalogue import stages
@@ -28,10 +32,18 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
 RNN = ROOT / "examples" / "vanilla_rnn"
 SM = "sm__throughput.avg.pct_of_peak_sustained_elapsed"
+PLUGGED_IN = ("tilewright.gpu.plugged.plugged_in", "tilewright.profile.api.plugged_in")
 VECTOR = ["--problem", str(DATA / "kernels_inspect" / "vector_problem.py"), "--gpu", "h200"]
 VECTOR_CODE = str(DATA / "kernels_inspect" / "elementwise.py")
 
 
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in PLUGGED_IN:
+        monkeypatch.setattr(place, lambda: None)
+
+
+@pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_the_compiled_diagnosis_stands_and_what_is_missing_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -54,6 +66,7 @@ def test_without_a_gpu_the_compiled_diagnosis_stands_and_what_is_missing_is_said
     assert known == {"compiled", "estimated"}
 
 
+@pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_and_a_name_or_for_a_file_of_counters_it_is_a_set_up_that_lacks_something(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -83,7 +96,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             {"launch__grid_size": [1024, ""], SM: [12.5, "%"], "gpu__time_duration.sum": [5000, "ns"]},
         ]
     ]
-    for place in ("tilewright.gpu.plugged.plugged_in", "tilewright.profile.api.plugged_in"):
+    for place in PLUGGED_IN:
         monkeypatch.setattr(place, lambda: find("h200"))
     monkeypatch.setenv("PATH", f"{DATA / 'profile'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]))
@@ -124,6 +137,66 @@ def test_counters_that_the_gpu_here_refuses_are_an_error_after_the_diagnosis(
     said = capsys.readouterr()
     assert "error: no counters: the driver lets only administrators read" in said.err
     assert "relu_kernel, 1 launch" in said.out
+
+
+TALKING = """
+import torch
+
+class ModelNew(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        torch.log_of_test.append(float(x[0]))
+        x *= self.scale / torch.divisor_of_test
+        return x
+"""
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Has `forward.run` work on the CPU, and notes when the profiler is on."""
+    found: list[Any] = []
+    monkeypatch.setattr(forward, "DEVICE", torch.device("cpu"))
+    monkeypatch.setattr(forward.signal, "alarm", lambda seconds: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda.profiler, "start", lambda: found.append("on"))
+    monkeypatch.setattr(torch.cuda.profiler, "stop", lambda: found.append("off"))
+    monkeypatch.setattr(torch, "log_of_test", found, raising=False)
+    monkeypatch.setattr(torch, "divisor_of_test", 2.0, raising=False)
+    return found
+
+
+def job(source: str) -> dict[str, Any]:
+    problem = DATA / "kernels_inspect" / "vector_problem.py"
+    asked = {"problem": problem.read_text(), "problem_path": str(problem), "source": source}
+    return {**asked, "path": "code.py", "launches": 3, "seconds": 60}
+
+
+def test_the_profiler_is_on_for_the_second_forward_which_has_the_same_inputs(log: list[Any]) -> None:
+    assert forward.run(job(TALKING)) == []
+    warm_up, on, again, off = log
+    assert (on, off) == ("on", "off")
+    assert warm_up == again, "what the first forward wrote into its inputs is not what the second one gets"
+
+
+def test_a_forward_that_raises_is_the_candidates_fault(
+    log: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "divisor_of_test", "two")
+    with pytest.raises(KernelFileError, match=r"TypeError.*code\.py:11.*tilewright check"):
+        forward.run(job(TALKING))
+    with pytest.raises(KernelFileError, match="no ModelNew"):
+        forward.run(job("import torch"))
+    assert "on" not in log
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_forward_without_a_gpu_is_a_set_up_that_lacks_one() -> None:
+    with pytest.raises(SetupError, match="PyTorch sees no GPU here"):
+        workers.call("tilewright.profile.forward:run", job(TALKING))
 
 
 @triton.jit

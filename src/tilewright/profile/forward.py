@@ -24,6 +24,7 @@ from tilewright.problem import import_problem
 from tilewright.profile.model import Launched
 
 SEED = 0
+DEVICE = torch.device("cuda")
 
 
 class Window:
@@ -88,17 +89,16 @@ def run(payload: Mapping[str, Any]) -> list[Launched]:
     signal.alarm(payload["seconds"])  # not even a killed parent leaves a forward that hangs behind
     if not torch.cuda.is_available():
         raise SetupError("PyTorch sees no GPU here", mend="install a CUDA build of torch")
-    device = torch.device("cuda")
     problem_path, path = payload["problem_path"], payload["path"]
     problem = import_problem(payload["problem"], problem_path)
     model_new = import_candidate(payload["source"], path)
-    init_inputs, inputs = draw(problem, problem_path, SEED, device)
+    init_inputs, inputs = draw(problem, problem_path, SEED, DEVICE)
     profiler = torch.cuda.profiler
     window = Window(payload["launches"], profiler.start, profiler.stop)
     try:
         with candidate_code(payload["source"], path, interpreted=False):
             seed_everything(SEED)
-            model = model_new(*cloned(init_inputs)).to(device)
+            model = model_new(*cloned(init_inputs)).to(DEVICE)
             forward(model, cloned(inputs), SEED)
             again = cloned(inputs)
             torch.cuda.synchronize()

@@ -125,6 +125,9 @@ def _run_stage(
     steps: list[Step] = []
     tried = runnable = judged_correct = 0
     for proposer in proposers:
+        if session.out_of_time:
+            notes.append(f"the budget of {task.budget_seconds:.0f} s is spent; {proposer.name} was not tried")
+            continue
         situation = _situation(task, stage, best)
         proposals = proposer.propose(situation)
         notes.extend(proposals.notes)
@@ -136,7 +139,8 @@ def _run_stage(
         notes.extend(ranking.notes)
         finished = proposer.finish(situation, [c.candidate for c in ranking.ahead if c.candidate])
         notes.extend(finished.notes)
-        together = judge_all(session, stage, prune(session, stage, finished.candidates))
+        made = prune(session, stage, finished.candidates)
+        together = judge_all(session, stage, made, overtime=True)
         if together:  # first, so that of two that are equal the one made of winners is kept
             ranking = race(session.track, best, [*together, *ranking.ahead], session.say)
             notes.extend(ranking.notes)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tilewright.candidate import Candidate
-from tilewright.inspect.api import inspect_many
+from tilewright.inspect.api import BATCH, inspect_many
+from tilewright.inspect.model import Inspection
 from tilewright.judge.verdict import Verdict
 from tilewright.runs import Tried
 from tilewright.screening.api import screen
@@ -19,25 +21,23 @@ from tilewright.stages.session import JUDGED_AT_ONCE, Session, judged
 
 COMPILED_AT_ONCE = os.cpu_count() or 1
 SCREENED_DOWN_TO = 2 * FINALISTS  # judging one takes seconds in a process of its own; a quick time does not
+COMPILING_SHARE = 0.5  # of the time left; the judge needs the rest
 SCREENING_SHARE = 0.25  # of the budget, for one proposer's candidates
 
 
 def prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> list[Contender]:
-    """Compile for the target; drop what cannot run there and what is the same machine code twice."""
-    task, known = session.task, session.folder.tried
-    fresh = [c for c in candidates if c.id not in known]
-    session.say(f"{stage.name}: compiling {len(fresh)} candidates for {task.gpu.name}")
-    inspections = dict(
-        zip(
-            (c.id for c in fresh),
-            inspect_many(task.problem, [c.source for c in fresh], task.gpu, jobs=COMPILED_AT_ONCE),
-            strict=True,
-        )
-    )
+    """Compile for the target; drop what cannot run there and what is the same machine code twice.
+
+    Compiling ends once it took half of the time left; what was not compiled by then is left out, unrecorded.
+    """
+    known = session.folder.tried
+    inspections = _inspected(session, stage, [c for c in candidates if c.id not in known])
     fit: list[Contender] = []
     seen: set[tuple[str, ...]] = set()
     for candidate in candidates:
         before = known.get(candidate.id)
+        if before is None and candidate.id not in inspections:
+            continue
         inspection = before.inspection if before else inspections[candidate.id]
         if inspection is None or not inspection.runs:
             if not before:
@@ -57,6 +57,24 @@ def prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> li
     if not session.on_gpu:
         fit.sort(key=lambda contender: contender.estimated_us)
     return fit
+
+
+def _inspected(session: Session, stage: Stage, fresh: Sequence[Candidate]) -> dict[str, Inspection]:
+    """Inspections by id, a few at a time while there is time for it; the first few always."""
+    task = session.task
+    until = time.monotonic() + COMPILING_SHARE * session.seconds_left
+    found: dict[str, Inspection] = {}
+    if fresh:
+        session.say(f"{stage.name}: compiling {len(fresh)} candidates for {task.gpu.name}")
+    for start in range(0, len(fresh), BATCH):
+        if start and time.monotonic() > until:
+            session.say(f"{stage.name}: no time to compile the last {len(fresh) - start} of {len(fresh)}")
+            break
+        batch = fresh[start : start + BATCH]
+        sources = [candidate.source for candidate in batch]
+        inspections = inspect_many(task.problem, sources, task.gpu, jobs=COMPILED_AT_ONCE)
+        found |= {candidate.id: one for candidate, one in zip(batch, inspections, strict=True)}
+    return found
 
 
 def promising(
@@ -105,15 +123,22 @@ def _screened(
     return ahead, [note]
 
 
-def judge_all(session: Session, stage: Stage, contenders: Sequence[Contender]) -> list[Contender]:
+def judge_all(
+    session: Session, stage: Stage, contenders: Sequence[Contender], *, overtime: bool = False
+) -> list[Contender]:
     """Those that the judge calls correct, in the order given, until the budget is spent.
+
+    Args:
+        overtime: judge them although it is, because what was found depends on them.
 
     Without a GPU they come ranked by estimate and nothing will be timed, so judging ends once as many
     are correct as can reach the result.
     """
     pending, correct = deque(contenders), list[Contender]()
     with ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
-        while pending and not session.out_of_time and (session.on_gpu or len(correct) < FINALISTS):
+        while (
+            pending and (overtime or not session.out_of_time) and (session.on_gpu or len(correct) < FINALISTS)
+        ):
             batch = [pending.popleft() for _ in range(min(JUDGED_AT_ONCE, len(pending)))]
             verdicts = pool.map(lambda contender: _judge(session, stage, contender), batch)
             correct.extend(c for c, verdict in zip(batch, verdicts, strict=True) if verdict.correct)

@@ -69,7 +69,12 @@ class Session:
 
     @property
     def out_of_time(self) -> bool:
-        return time.monotonic() - self.started > self.task.budget_seconds
+        return self.seconds_left <= 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the budget; negative once it is spent."""
+        return self.task.budget_seconds - (time.monotonic() - self.started)
 
     @property
     def on_gpu(self) -> bool:

@@ -69,7 +69,7 @@ def test_pointers_that_advance_every_turn_start_at_their_share() -> None:
 
 
 def test_as_many_shares_as_sms_and_turns_allow() -> None:
-    for grid, k, choices in (((4, 4, 1), 4096, ("4", "2", "8")), ((1, 1, 1), 512, ("4", "2", "8"))):
+    for grid, k, choices in (((4, 4, 1), 4096, ("8", "4", "2")), ((1, 1, 1), 512, ("8", "4", "2"))):
         seen = view(KERNEL, grid, **{**SIZES, "k": k})
         assert SplitK().choices(seen, seen.file.kernels[0]) == choices
 

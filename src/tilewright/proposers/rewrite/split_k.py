@@ -25,7 +25,7 @@ from tilewright.proposers.rewrite.hosts import host_launch, only_described
 from tilewright.proposers.rewrite.names import fresh
 from tilewright.proposers.rewrite.products import product_loop, recorded_turns
 
-SPLITS = (4, 2, 8, 16, 32)
+SPLITS = (32, 16, 8, 4, 2)
 FEWEST_TURNS = 2  # of one share: fewer, and nothing is left to overlap
 ALLOCATIONS = frozenset({"empty", "empty_like", "new_empty"})
 ADD_PARTS = '''\
@@ -54,7 +54,7 @@ class SplitK:
     stages = frozenset({"grid_and_parallel"})
 
     def choices(self, view: View, kernel: Kernel) -> Sequence[str]:
-        """SPLIT: programs × SPLIT no more than the SMs, and at least FEWEST_TURNS turns for each."""
+        """SPLIT, largest first: programs × SPLIT no more than the SMs, FEWEST_TURNS turns or more each."""
         structure = _Structure(view, kernel)
         launch = min(view.launches(kernel), key=lambda one: one.config or 0)
         turns = recorded_turns(structure.body, structure.product, launch)

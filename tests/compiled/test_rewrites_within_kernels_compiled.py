@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rewriting import HEAD, rewritten, view
 
+from tilewright.proposers.rewrite.activations import Activations
 from tilewright.proposers.rewrite.even_masks import EvenMasks
 from tilewright.proposers.rewrite.eviction import Eviction
 from tilewright.proposers.rewrite.hoisted import Hoisted
@@ -121,3 +122,24 @@ def test_loads_carry_their_policy(tmp_path: Path) -> None:
         "evict_first",
         "evict_last",
     }
+
+
+def test_activations_need_fewer_instructions(tmp_path: Path) -> None:
+    source = f"""{HEAD}def gelu_kernel(x_ptr, out_ptr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + at)
+    u = 0.7978845608 * (x + 0.044715 * x * x * x)
+    t = (tl.exp(u) - tl.exp(-u)) / (tl.exp(u) + tl.exp(-u))
+    tl.store(out_ptr + at, 0.5 * x * (1 + t))
+    tl.store(out_ptr + 64 + at, (tl.exp(x) - tl.exp(-x)) / (tl.exp(x) + tl.exp(-x)))
+
+
+def run(x):
+    out = torch.empty(128)
+    gelu_kernel[(1,)](x, out, BLOCK=64)
+    return out
+"""
+    before, after = ptx(tmp_path, source), ptx(tmp_path, rewritten(Activations(), source))
+    assert (before.count("ex2.approx"), after.count("ex2.approx.ftz")) == (4, 2)
+    arithmetic = re.compile(r"^\s+(@%p\d+ )?[a-z0-9]+\S*\.f32\s", re.MULTILINE)
+    assert len(arithmetic.findall(after)) < 0.75 * len(arithmetic.findall(before))

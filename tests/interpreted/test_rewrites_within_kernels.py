@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from rewriting import HEAD, rewritten
 
+from tilewright.proposers.rewrite.activations import Activations
 from tilewright.proposers.rewrite.base import Rewrite
 from tilewright.proposers.rewrite.even_masks import EvenMasks
 from tilewright.proposers.rewrite.eviction import Eviction
@@ -138,6 +140,63 @@ CASES = {
     "eviction": Case(Eviction(), SCALE, [[(7, 64), (64,), (1,)]], None, {"rows": 7, "n": 64}, (3, 1, 1)),
     "hoisted": Case(Hoisted(), SCALE, [[(7, 64), (64,), (1,)], [(2, 33), (33,), (1,)]]),
 }
+
+
+ACTIVATIONS = f"""{HEAD}def activations_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + at, mask=at < n, other=0.0)
+    tl.store(out_ptr + at, 1 / (1 + tl.exp(-x)), mask=at < n)
+    tl.store(out_ptr + n + at, x * (1 / (1 + tl.exp(-x))), mask=at < n)
+    tl.store(out_ptr + 2 * n + at, (tl.exp(x) - tl.exp(-x)) / (tl.exp(x) + tl.exp(-x)), mask=at < n)
+    u = 0.7978845608028654 * (x + 0.044715 * x * x * x)
+    decay = tl.exp(-2 * tl.abs(u))
+    size = (1 - decay) / (1 + decay)
+    tl.store(out_ptr + 3 * n + at, 0.5 * x * (1 + tl.where(u < 0, -size, size)), mask=at < n)
+
+
+def run(x):
+    out = torch.empty(4, x.numel())
+    activations_kernel[(1,)](x, out, x.numel(), BLOCK=1024)
+    return out
+"""
+
+
+def test_activations_are_as_close_as_float32_allows(tmp_path: Path) -> None:
+    """In units of 2**-24: 8 of rounding, and 2 for each unit of the exponent, whose rounding e**v magnifies.
+
+    gelu's u rounds five times. Results below the smallest normal number may be 0.
+    """
+    after = rewritten(Activations(), ACTIVATIONS, n=1000)
+    (tmp_path / "after.py").write_text(after)
+    program = """
+import json, math, sys
+sys.path.insert(0, sys.argv[1])
+import after, torch
+x = torch.logspace(-38, 38, 400, dtype=torch.float32)
+x = torch.cat([x, -x, torch.linspace(-120, 120, 123), torch.tensor([0.0, math.inf, 100.0, -100.0])])
+y = after.run(x)
+minus = after.run(torch.tensor([-math.inf]))
+json.dump([x.tolist(), y.tolist(), minus.flatten().tolist()], open(sys.argv[1] + "/values.json", "w"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(tmp_path)],
+        env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    values, found, minus = json.loads((tmp_path / "values.json").read_text())
+    for x, *got in zip(values, *found, strict=True):
+        u = 0.7978845608028654 * (x + 0.044715 * x**3)
+        sigmoid = 1 / (1 + math.exp(min(-x, 700.0)))
+        gate = 1 / (1 + math.exp(min(-2 * u, 700.0)))
+        expected = [sigmoid, sigmoid * x, math.tanh(x), gate * x]
+        relative = [8 + 2 * abs(x), 8 + 2 * abs(x), 0, 8 + 14 * abs(2 * u)]
+        for place, reference in enumerate(expected):
+            allowed = min(relative[place] * 2.0**-24, 1.0) * abs(reference) + 2.0**-126 * max(1.0, abs(x))
+            if place == 2:  # every spelling of tanh subtracts numbers near 1
+                allowed += 8 * 2.0**-24
+            one = got[place]
+            assert one == reference or abs(one - reference) <= allowed, (place, x, one, reference)
+    assert minus[0] == 0 and minus[2] == -1
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tilewright.proposers.rewrite.accumulators import Accumulators
+from tilewright.proposers.rewrite.activations import Activations
 from tilewright.proposers.rewrite.base import Rewrite
 from tilewright.proposers.rewrite.constant_sizes import ConstantSizes
 from tilewright.proposers.rewrite.even_masks import EvenMasks
@@ -24,5 +25,6 @@ REWRITES: tuple[Rewrite, ...] = (
     SplitK(),
     Accumulators(),
     InputPrecision(),
+    Activations(),
     Eviction(),
 )

@@ -142,4 +142,4 @@ def run(x):
     before, after = ptx(tmp_path, source), ptx(tmp_path, rewritten(Activations(), source))
     assert (before.count("ex2.approx"), after.count("ex2.approx.ftz")) == (4, 2)
     arithmetic = re.compile(r"^\s+(@%p\d+ )?[a-z0-9]+\S*\.f32\s", re.MULTILINE)
-    assert len(arithmetic.findall(after)) < 0.75 * len(arithmetic.findall(before))
+    assert len(arithmetic.findall(after)) < len(arithmetic.findall(before))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rewriting import HEAD, changes, rewritten, view
 
 from tilewright.proposers.rewrite.base import Declined
+from tilewright.proposers.rewrite.even_masks import EvenMasks
 from tilewright.proposers.rewrite.grouped import Grouped
 
 BODY = """\
@@ -42,9 +43,12 @@ ONE_AXIS = """\
 def test_two_axes_are_swizzled_inside_the_kernel() -> None:
     source = START + TWO_AXES + BODY
     assert changes(source, rewritten(Grouped(), source, "8", grid=(64, 64, 1))) == [
-        "tile_1, tile_0 = tl.swizzle2d(",
-        "tl.program_id(1), tl.program_id(0), tl.num_programs(1), tl.num_programs(0), 8",
-        ")",
+        "program = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)",
+        "band = 8 * tl.num_programs(0)",
+        "first = program // band * 8",
+        "lines = tl.minimum(tl.num_programs(1) - first, 8)",
+        "tile_1 = first + program % band % lines",
+        "tile_0 = program % band // lines",
         "rows = tile_0 * BM + tl.arange(0, BM)",
         "pid_n = tile_1.to(tl.int64)",
     ]
@@ -57,7 +61,7 @@ def test_one_id_is_renumbered_before_it_is_taken_apart() -> None:
         "first = pid - in_group",
         "pid = tl.where(",
         "first + 4 * columns <= tl.num_programs(0),",
-        "first + in_group % 4 * columns + in_group // 4,",
+        "first + (in_group % 4 * columns + in_group // 4),",
         "pid,",
         ")",
     ]
@@ -79,6 +83,44 @@ def test_one_id_is_mapped_one_to_one_at_every_grid(programs: int, columns: int, 
     if programs >= group * columns:  # the first group is done before any other, a column of it at a time
         assert set(rows) == set(range(group))
         assert [pid % columns for pid in order[:group]] == [0] * group
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([4, 8, 16]))
+def test_two_axes_are_mapped_one_to_one_at_every_grid(across: int, down: int, group: int) -> None:
+    text = rewritten(Grouped(), START + TWO_AXES + BODY, str(group), grid=(64, 64, 1))
+    lines = text[text.index("    program =") : text.index("    rows =")]
+    code = compile("if True:\n" + lines, "kernel", "exec")
+    order = []
+    for one in range(down):
+        for zero in range(across):  # the first axis is the fastest
+            tl = types.SimpleNamespace(
+                minimum=min, program_id=(zero, one).__getitem__, num_programs=(across, down).__getitem__
+            )
+            names = {"tl": tl}
+            exec(code, names)
+            order.append((names["tile_0"], names["tile_1"]))
+    assert sorted(order) == [(zero, one) for zero in range(across) for one in range(down)]
+    assert order[: min(group, down)] == [(0, one) for one in range(min(group, down))]
+
+
+@pytest.mark.parametrize(
+    "start, grid, text",
+    [
+        (TWO_AXES, (64, 64, 1), "(triton.cdiv(m, 64), triton.cdiv(n, 64))"),
+        (ONE_AXIS, (4096, 1, 1), "(triton.cdiv(m, 64) * triton.cdiv(n, 64),)"),
+    ],
+)
+def test_masks_of_grouped_tiles_still_drop_where_sizes_divide(
+    start: str, grid: tuple[int, int, int], text: str
+) -> None:
+    masked = "cols[None, :], acc, mask=(rows[:, None] < m) & (cols[None, :] < n))"
+    source = START + start + BODY.replace("cols[None, :], acc)", masked)
+    source = source.replace("matmul(a, b, out)", "matmul(a, b, out, m, n, k)")
+    source = source.replace("kernel[grid](a, b, out, 4096, 4096, 64", f"kernel[{text}](a, b, out, m, n, k")
+    sizes = {"m": 4096, "n": 4096, "k": 64}
+    both = rewritten(EvenMasks(), rewritten(Grouped(), source, grid=grid, **sizes), grid=grid, **sizes)
+    assert "(m % BM == 0)" in both
+    assert "(n % BN == 0)" in both
 
 
 @pytest.mark.parametrize(

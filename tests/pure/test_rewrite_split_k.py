@@ -6,6 +6,7 @@ import pytest
 from rewriting import HEAD, changes, rewritten, view
 
 from tilewright.proposers.rewrite.base import Declined
+from tilewright.proposers.rewrite.even_masks import EvenMasks
 from tilewright.proposers.rewrite.split_k import SplitK
 
 KERNEL = (
@@ -103,3 +104,9 @@ def test_not_worth_it(grid: tuple[int, int, int], k: int, why: str) -> None:
     seen = view(KERNEL, grid, **{**SIZES, "k": k})
     with pytest.raises(Declined, match=why):
         SplitK().choices(seen, seen.file.kernels[0])
+
+
+def test_masks_of_a_shared_loop_still_drop_where_sizes_divide() -> None:
+    split = rewritten(SplitK(), KERNEL, "4", grid=GRID, **SIZES)
+    text = rewritten(EvenMasks(), split, grid=(4, 4, 4), **SIZES)
+    assert text.count("(k % BK == 0)") == 2

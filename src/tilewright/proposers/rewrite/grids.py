@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tilewright.kernelfile import Kernel, LaunchSite
@@ -70,13 +71,27 @@ class _Reader:
     def _grid(self, node: ast.expr | None, scope: Scope) -> tuple[ast.expr, ...]:
         match node:
             case ast.Tuple(elts=axes) | ast.List(elts=axes):
-                return tuple(self._translated(axis, scope) for axis in axes)
+                return self._axes(axes, scope)
             case ast.Lambda(body=body):
                 return self._grid(body, self.names.scopes[node])
             case ast.Name(id=name) if (only := scope.only(name)) is not None:
                 return self._grid(only[1], only[0])
             case _:
                 return ()
+
+    def _axes(self, axes: Sequence[ast.expr], scope: Scope) -> tuple[ast.expr, ...]:
+        """The axes of a grid written out, those of another grid inside it, `*grid` or `*grid(meta)`, too."""
+        found: list[ast.expr] = []
+        for axis in axes:
+            match axis:
+                case ast.Starred(value=ast.Call(func=inner)) | ast.Starred(value=inner):
+                    within = self._grid(inner, scope)
+                    if not within:
+                        return ()  # where the axes after it lie is not known
+                    found += within
+                case _:
+                    found.append(self._translated(axis, scope))
+        return tuple(found)
 
     def _translated(self, node: ast.expr, scope: Scope) -> ast.expr:
         """A host expression in the kernel's names."""

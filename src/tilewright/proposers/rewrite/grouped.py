@@ -6,16 +6,19 @@ compact block of tiles and read both operands GROUP times from L2 where they rea
 
 Two axes, in the kernel alone:
 
-    tile_1, tile_0 = tl.swizzle2d(
-        tl.program_id(1), tl.program_id(0), tl.num_programs(1), tl.num_programs(0), 8
-    )
+    program = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)
+    band = 8 * tl.num_programs(0)
+    first = program // band * 8
+    lines = tl.minimum(tl.num_programs(1) - first, 8)
+    tile_1 = first + program % band % lines
+    tile_0 = program % band // lines
 
 One id that `//` and `%` take apart is renumbered before, whole groups only:
 
     in_group = pid % (8 * columns)
     first = pid - in_group
     pid = tl.where(
-        first + 8 * columns <= tl.num_programs(0), first + in_group % 8 * columns + in_group // 8, pid
+        first + 8 * columns <= tl.num_programs(0), first + (in_group % 8 * columns + in_group // 8), pid
     )
 """
 
@@ -170,14 +173,18 @@ class _Ids:
 
 def _two_axes(ids: _Ids, group: int, edits: Edits) -> None:
     function = ids.body.function
-    names = [fresh(function, f"tile_{axis}") for axis in (0, 1)]
-    for axis, name in enumerate(names):
-        edits.expressions |= {ids.body.place(call): name for call in ids.calls[axis]}
-    first = next(s for s in function.body if not isinstance(s, ast.Expr) or isinstance(s.value, ast.Call))
-    edits.before[first.lineno] = [
-        f"{names[1]}, {names[0]} = tl.swizzle2d(\n"
-        f"    tl.program_id(1), tl.program_id(0), tl.num_programs(1), tl.num_programs(0), {group}\n"
-        ")"
+    tiles = [fresh(function, f"tile_{axis}") for axis in (0, 1)]
+    program, band, first, lines = (fresh(function, n) for n in ("program", "band", "first", "lines"))
+    for axis, tile in enumerate(tiles):
+        edits.expressions |= {ids.body.place(call): tile for call in ids.calls[axis]}
+    start = next(s for s in function.body if not isinstance(s, ast.Expr) or isinstance(s.value, ast.Call))
+    edits.before[start.lineno] = [
+        f"{program} = tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)",
+        f"{band} = {group} * tl.num_programs(0)",
+        f"{first} = {program} // {band} * {group}",
+        f"{lines} = tl.minimum(tl.num_programs(1) - {first}, {group})",
+        f"{tiles[1]} = {first} + {program} % {band} % {lines}",
+        f"{tiles[0]} = {program} % {band} // {lines}",
     ]
 
 
@@ -199,7 +206,7 @@ def _one_axis(ids: _Ids, divisions: list[ast.BinOp], group: int, edits: Edits) -
         f"{start} = {program} - {in_group}",
         f"{program} = tl.where(\n"
         f"    {start} + {group} * {columns} <= tl.num_programs(0),\n"
-        f"    {start} + {in_group} % {group} * {columns} + {in_group} // {group},\n"
+        f"    {start} + ({in_group} % {group} * {columns} + {in_group} // {group}),\n"
         f"    {program},\n"
         ")",
     ]

@@ -44,6 +44,10 @@ class Ranges:
                 return self._tile_count(size, block)
             case ast.Constant(value=1):
                 return ()
+            case ast.Call(func=function, args=[ast.Constant(value=int(axis))]) if last_name(
+                function
+            ) == "num_programs" and axis < len(self.terms.grid):
+                return self.product(self.terms.grid[axis])
             case _:
                 return (self.text(node),)
 
@@ -87,13 +91,35 @@ class Ranges:
                 )
             case ast.Name():
                 ends = self.range(node)
-                return ends is not None and self.product(ends[1]) == limit
+                return ends is not None and any(self.product(end) == limit for end in _least_of(ends[1]))
             case ast.BinOp(left=left, op=ast.FloorDiv(), right=divisor):
                 return self.below(left, _joined(limit, self.product(divisor))) or self._column(node, limit)
             case ast.BinOp(op=ast.Mod(), right=divisor):
                 return self.product(divisor) == limit
             case ast.BinOp(left=first, op=ast.Add(), right=ast.BinOp(op=ast.Mod(), right=divisor)):
                 return self._row(first, divisor, limit)
+            case ast.BinOp(left=ast.BinOp(left=line, op=ast.Mult(), right=width), op=ast.Add(), right=place):
+                rest = _without(limit, self.product(width))
+                return rest is not None and self.below(line, rest) and self.below(place, self.product(width))
+            case ast.Call(func=function, args=[condition, value, other]) if last_name(function) == "where":
+                return self._whole_group(condition, value, limit) and self.below(other, limit)
+            case _:
+                return False
+
+    def _whole_group(self, condition: ast.expr, value: ast.expr, limit: Product) -> bool:
+        """`first + place` where `first + size <= limit`, and place is below size."""
+        match condition, value:
+            case (
+                ast.Compare(
+                    left=ast.BinOp(left=first, op=ast.Add(), right=size), ops=[ast.LtE()], comparators=[end]
+                ),
+                ast.BinOp(left=same, op=ast.Add(), right=place),
+            ):
+                return (
+                    self.text(first) == self.text(same)
+                    and self.product(end) == limit
+                    and self.below(place, self.product(size))
+                )
             case _:
                 return False
 
@@ -216,6 +242,25 @@ def summands(node: ast.expr) -> tuple[list[ast.expr], list[ast.expr]]:
             return (plus + more, minus + less) if isinstance(op, ast.Add) else (plus + less, minus + more)
         case _:
             return [node], []
+
+
+def _least_of(node: ast.expr) -> list[ast.expr]:
+    """The values that an expression is the least of; itself alone where it is no minimum."""
+    match node:
+        case ast.Call(func=function, args=args, keywords=[]) if last_name(function) in ("min", "minimum"):
+            return [least for one in args for least in _least_of(one)]
+        case _:
+            return [node]
+
+
+def _without(whole: Product, part: Product) -> Product | None:
+    """A product divided by some of its factors; None where they are not all among them."""
+    left = list(whole)
+    for factor in part:
+        if factor not in left:
+            return None
+        left.remove(factor)
+    return tuple(left)
 
 
 def _joined(left: Product, right: Product) -> Product:

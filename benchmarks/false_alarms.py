@@ -261,9 +261,17 @@ def check(record: AlarmRecord) -> None:
         except ValueError as error:
             raise RecordError(f"trial {number} does not give its verdict again: {error}") from None
         if again.outcome is not trial.outcome or not (
-            _close(again.ratio, trial.ratio) and _close(again.noise, trial.noise)
+            close(again.ratio, trial.ratio) and close(again.noise, trial.noise)
         ):
             raise RecordError(f"trial {number} says {trial.outcome}, its samples: {again.statement}")
+
+
+def close(one: Ratio, other: Ratio) -> bool:
+    """Whether two ratios are one and the same, computed twice."""
+    return all(
+        math.isclose(getattr(one, end), getattr(other, end), rel_tol=EXACT)
+        for end in ("low", "value", "high")
+    )
 
 
 def read(path: Path) -> AlarmRecord:
@@ -396,13 +404,6 @@ def _medians(blocks: Sequence[Block]) -> Medians:
 
 def _blocks(medians: Medians) -> list[Block]:
     return [Block((before,), (after,)) for before, after in medians]
-
-
-def _close(one: Ratio, other: Ratio) -> bool:
-    return all(
-        math.isclose(getattr(one, end), getattr(other, end), rel_tol=EXACT)
-        for end in ("low", "value", "high")
-    )
 
 
 if __name__ == "__main__":

@@ -124,6 +124,11 @@ class Provenance:
     case: Mapping[str, str | int]
     machine: Machine
 
+    @property
+    def code(self) -> str:
+        """The commit as people read it, and whether what ran was more than that."""
+        return self.commit[:12] + (" with local changes" if self.dirty else "")
+
 
 @dataclass(frozen=True)
 class Record(Provenance):

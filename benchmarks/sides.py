@@ -36,8 +36,8 @@ class Case:
 
     Args:
         problem: its module.
-        model: its Model, float32.
-        inputs: of one forward, float32.
+        model: its Model.
+        inputs: of one forward, of the problem's own types.
         expected: the output, computed in float64.
     """
 
@@ -104,14 +104,15 @@ def case_of(path: Path, device: Any, seed: int) -> Case:
     """A problem file's weights and inputs, drawn on the CPU from `seed`; its output computed on `device`."""
     import torch
 
+    from tilewright.judge.precision import is_real
+    from tilewright.judge.trial import run_in_float64
+
     problem = load(path)
     torch.manual_seed(seed)
     model = problem.Model(*problem.get_init_inputs()).to(device).eval()
     inputs = tuple(tensor.to(device) for tensor in problem.get_inputs())
-    exact = problem.Model(*problem.get_init_inputs()).double().to(device)
-    exact.load_state_dict(model.state_dict())
-    with torch.no_grad():
-        expected = exact(*(tensor.double() for tensor in inputs))
+    native = next(value.dtype for value in (*inputs, *model.parameters()) if is_real(value))
+    expected = run_in_float64(model, list(inputs), seed, (), native, None)[0]
     return Case(problem, model, inputs, expected)
 
 
@@ -163,6 +164,18 @@ def model_new(case: Case, path: Path) -> Run:
             own[new].copy_(state[old])
     model = model.to(device)
     return partial(model.eval(), *case.inputs)
+
+
+def compiled_reference(case: Case, path: Path, mode: str) -> Run:
+    """The reference under torch.compile, from a fresh copy of its code: variants share no guards.
+
+    Args:
+        path: the problem file.
+    """
+    model = load(path).Model(*case.problem.get_init_inputs())
+    model.load_state_dict(case.model.state_dict())
+    model = model.to(case.inputs[0].device).eval()
+    return partial(compiled_loop.compiled(model, mode), *case.inputs)
 
 
 def in_graph(run: Run) -> Run:

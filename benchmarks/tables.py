@@ -19,6 +19,7 @@ BLOCK = re.compile(
     r"(?P<open><!-- results:(?P<name>[\w-]+) -->\n)(?P<body>.*?)(?P<close><!-- /results -->)", re.DOTALL
 )
 NO_RECORD = "no record yet\n"
+KERNEL_SET = "kernel_set"  # one record a kernel, one table of them all
 
 
 def table(record: Record, path: Path) -> str:
@@ -53,21 +54,27 @@ def _us(value: float) -> str:
 def _provenance(record: Record, path: Path) -> str:
     machine = record.machine
     case = ", ".join(f"{key}={value}" for key, value in record.case.items())
-    commit = record.commit[:12] + {True: " with local changes", False: "", None: ""}[record.dirty]
     return (
         f"Medians, quartiles in brackets; error against a float64 run. {case}. Measured on {machine.device}, "
         f"{record.date[:10]}, torch {machine.torch}, Triton {machine.triton}, CUDA {machine.cuda}, "
-        f"cuDNN {machine.cudnn}, driver {machine.driver}, commit {commit}, by "
+        f"cuDNN {machine.cudnn}, driver {machine.driver}, commit {record.code}, by "
         f"`{shlex.join(record.command)}`; every sample and how it was taken: `{shown(path)}`."
     )
 
 
 def rendered(text: str, results: Path = RESULTS) -> str:
-    """`text` with every block regenerated from the newest record of its name."""
+    """`text` with every block regenerated from the newest record of its name, or those of the kernel set."""
+
+    def body(name: str) -> str:
+        if name == KERNEL_SET:
+            from kernel_records import section  # reads with tilewright's help, which the others do without
+
+            return section(results)
+        path = newest(name, results)
+        return table(read(path), path) if path else NO_RECORD
 
     def block(found: re.Match[str]) -> str:
-        path = newest(found["name"], results)
-        return found["open"] + (table(read(path), path) if path else NO_RECORD) + found["close"]
+        return found["open"] + body(found["name"]) + found["close"]
 
     return BLOCK.sub(block, text)
 

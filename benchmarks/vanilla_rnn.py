@@ -29,9 +29,9 @@ from sides import (
     Entry,
     also_in_a_graph,
     case_of,
+    compiled_reference,
     has_gpu,
     labelled_file,
-    load,
     measure,
     model_new,
 )
@@ -102,12 +102,9 @@ def entries(
 
 
 def compiled_loop_of(case: Case, mode: str, probe: compiled_loop.Probe) -> Run:
-    """The loop under torch.compile, from a fresh copy of its code: variants share no guards."""
+    """The loop under torch.compile, once the probe has compiled it."""
     probe.finish()
-    model = load(EXAMPLE / "problem.py").Model(*case.problem.get_init_inputs())
-    model.load_state_dict(case.model.state_dict())
-    model = model.to(case.inputs[0].device).eval()
-    return partial(compiled_loop.compiled(model, mode), *case.inputs)
+    return compiled_reference(case, EXAMPLE / "problem.py", mode)
 
 
 def precision(tf32: bool) -> str:

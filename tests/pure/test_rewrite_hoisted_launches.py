@@ -89,6 +89,7 @@ def test_a_buffer_for_it_alone_moves_along() -> None:
         ("w, packed, n,", "step, packed, n,", "step changes from turn to turn"),
         ("w, packed, n,", "w.contiguous(), packed, n,", "w.contiguous is called"),
         ("w, packed, n,", "packed, packed, n,", "reads what it writes"),
+        ("w, packed, n,", "w[0], packed, n,", "is taken in every turn"),
         ("add[", "w.add_(step)\n        add[", "w, which is written there, may be part"),
         ("add[", "packed.zero_()\n        add[", "also writes packed"),
         ("add[", "packed[0] = 1\n        add[", "also writes packed"),

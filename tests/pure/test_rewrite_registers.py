@@ -93,6 +93,7 @@ def test_a_row_that_stays_in_the_loops_is_left_alone(n: int) -> None:
         ("    total = 0.0\n", "    total = tl.load(x_ptr + tl.arange(0, BLOCK))\n", "outside of the loops"),
         ("kernel[(x.shape[0],)]", "kernel[lambda meta: (meta['BLOCK'],)]", "the grid reads BLOCK"),
         ("x.shape[1], BLOCK", "width(x), BLOCK", "computed in the call"),
+        ("largest = -", "many = tl.arange(0, 16)[:, None]\n    largest = -", "two dimensions"),
     ],
 )  # fmt: skip
 def test_left_alone(old: str, new: str, why: str | None) -> None:

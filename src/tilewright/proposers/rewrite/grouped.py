@@ -2,7 +2,7 @@
 
 Programs start in the order of their ids, the first axis fastest. Along a line of a tile grid they share one
 operand and read all of the other. Taken in groups of GROUP lines, those that run at the same time cover a
-compact block of tiles and read both operands GROUP times from L2 where they read them from memory before.
+compact block of tiles, and find more of both operands in L2.
 
 Two axes, in the kernel alone:
 

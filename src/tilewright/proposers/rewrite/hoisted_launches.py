@@ -115,6 +115,9 @@ class _Hoist:
                     if node.id not in seen:
                         seen.add(node.id)
                         pending += self._code(node.id)
+                elif isinstance(node, ast.Subscript) and node is not self.launch.call.func:
+                    if not _of_sizes(node):  # x[0] of an empty x is an error only where the loop takes a turn
+                        raise Declined(f"line {node.lineno}: {ast.unparse(node)} is taken in every turn")
                 elif isinstance(node, ast.Call) and not self._plain(node, moved):
                     raise Declined(f"line {node.lineno}: {ast.unparse(node.func)} is called in every turn")
 
@@ -164,6 +167,13 @@ class _Hoist:
                 raise Declined(f"line {call.lineno}: {called} changes {name}")
             case _:
                 pass
+
+
+def _of_sizes(node: ast.Subscript) -> bool:
+    """`x.shape[1]`, `x.stride()[0]`, `meta["BLOCK"]`."""
+    of = node.value.func if isinstance(node.value, ast.Call) else node.value
+    named = isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)
+    return named or (isinstance(of, ast.Attribute) and of.attr in DESCRIBING)
 
 
 def _bound(loop: ast.For) -> Iterator[str]:

@@ -93,6 +93,9 @@ class _Passes:
         if tile is None or tile.by_program or kernel.autotune is not None:
             raise Declined(f"{self.block} is more than a tile's extent")
         self._require_extent_alone()
+        for part in ast.walk(function):
+            if isinstance(part, ast.Subscript) and any(_is_none(n) for n in ast.walk(part.slice)):
+                raise Declined(f"line {part.lineno}: its tiles have two dimensions")
         self.names = {(n.lineno, n.col_offset): n for n in ast.walk(function) if isinstance(n, ast.Name)}
         self.first = self._repeated()
         self.launch: HostLaunch = host_launch(view, kernel)
@@ -236,6 +239,10 @@ class _Passes:
         ]
         edits.expressions[self.launch.names.place(node)] = f"max({block}, {whole}) if {fits} else {block}"
         edits.calls[self.launch.site.place] = ArgumentEdit(set={flag: fits})
+
+
+def _is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 class _Spared(ast.NodeTransformer):

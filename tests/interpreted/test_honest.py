@@ -43,6 +43,7 @@ HONEST = {
     "persistent": ("matmul", "float32"),
     "plain": ("matmul", "float32"),
     "refuses_other_sizes": ("matmul", "float32"),
+    "row_after_row": ("columns", None),
     "running_sum": ("running", None),
     "several_kernels": ("mlp", "float32"),
     "split_k_atomics": ("matmul", "float32"),

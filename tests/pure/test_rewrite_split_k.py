@@ -110,3 +110,10 @@ def test_masks_of_a_shared_loop_still_drop_where_sizes_divide() -> None:
     split = rewritten(SplitK(), KERNEL, "4", grid=GRID, **SIZES)
     text = rewritten(EvenMasks(), split, grid=(4, 4, 4), **SIZES)
     assert text.count("(k % BK == 0)") == 2
+
+
+def test_a_cast_that_something_else_reads_stays() -> None:
+    source = KERNEL.replace("    tl.store(", "    tl.static_assert(out.dtype == tl.float16)\n    tl.store(")
+    text = rewritten(SplitK(), source, "4", grid=GRID, **SIZES)
+    assert "    out = acc.to(tl.float16)\n" in text
+    assert "cols[None, :], acc)" in text

@@ -289,9 +289,18 @@ class _Structure:
         assert value is not None
         if ast.unparse(value) != product.accumulator:
             edits.expressions[body.place(value)] = product.accumulator
-            for binding in body.bindings(value.id) if isinstance(value, ast.Name) else ():
-                edits.instead[binding.statement.lineno] = []
+            for statement in self.tail:
+                match statement:
+                    case ast.Assign(targets=[ast.Name(id=name)]) if name == ast.unparse(value):
+                        if self._reads(name) == 1:
+                            edits.instead[statement.lineno] = []
+                    case _:
+                        pass
         return added
+
+    def _reads(self, name: str) -> int:
+        nodes = [n for n in ast.walk(self.body.function) if isinstance(n, ast.Name) and n.id == name]
+        return sum(isinstance(node.ctx, ast.Load) for node in nodes)
 
     def edit_launch(self, edits: Edits, choice: str, added: _Added) -> None:
         launch, out = self.launch, self.given.id

@@ -180,6 +180,13 @@ def test_every_launch_must_agree() -> None:
         rewritten(EvenMasks(), SCALE.replace("    return out\n", again), n=1024)
 
 
+def test_a_kernel_that_another_one_calls_keeps_its_masks() -> None:
+    caller = "\n\n@triton.jit\ndef both(x_ptr, out_ptr, n, BLOCK: tl.constexpr):\n"
+    caller += "    scale_kernel(x_ptr, out_ptr, n, BLOCK)\n"
+    with pytest.raises(Declined, match="another kernel calls it"):
+        rewritten(EvenMasks(), SCALE.replace("\n\n\ndef scale(", f"\n{caller}\n\ndef scale("), n=1024)
+
+
 def test_it_is_done_once() -> None:
     after = rewritten(EvenMasks(), SCALE, n=1024)
     with pytest.raises(Declined, match="no mask or clamp compares"):

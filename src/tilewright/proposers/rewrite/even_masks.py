@@ -113,6 +113,8 @@ def _fits(view: View, kernel: Kernel, body: Body) -> list[Fit]:
         Declined: there is none.
     """
     launches = view.launches(kernel)
+    if any(kernel.name in other.calls for other in view.file.kernels):
+        raise Declined("another kernel calls it, with a grid of its own")
     sizes = {p.name for p in kernel.parameters if p.constexpr}
     with contextlib.suppress(Declined):
         sizes |= set(constant_parameters(view, kernel))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from tilewright.kernelfile import Kernel
 from tilewright.launches.model import Launch
-from tilewright.proposers.rewrite.base import View
+from tilewright.proposers.rewrite.base import Declined, View
 
 
 def only_read(view: View, kernel: Kernel) -> frozenset[str]:
     """Pointer parameters that are read, and whose memory is passed for none that is written.
 
     Raises:
-        Declined: the forward does not launch the kernel.
+        Declined: the forward does not launch the kernel, or another kernel calls it.
     """
     launches = view.launches(kernel)
+    if any(kernel.name in other.calls for other in view.file.kernels):
+        raise Declined("another kernel calls it, with memory of its own")
     sites = view.file.sites(kernel.name)
     found = set()
     for name in kernel.reads:

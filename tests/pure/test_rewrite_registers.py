@@ -106,3 +106,11 @@ def test_left_alone(old: str, new: str, why: str | None) -> None:
         return
     with pytest.raises(Declined, match=why):
         rewritten(RowsInRegisters(), source, **ROW)
+
+
+def test_masks_that_drop_where_the_row_is_whole_are_no_hindrance() -> None:
+    source = SOFTMAX.replace("mask=at < n", "mask=(at < n) | (n % BLOCK == 0)")
+    source = source.replace("inside = cols < n", "inside = (cols < n) | (n % BLOCK == 0)")
+    text = rewritten(RowsInRegisters(), source, **ROW)
+    assert text.count("loaded = tl.load") == 1
+    assert text.count("loaded") == 4

@@ -125,6 +125,10 @@ class _Passes:
             if not (isinstance(node, ast.Name) and node.id == self.block):
                 continue
             above = self.body.parent(node)
+            if above is not None and ast.unparse(above) == f"{self.size} % {self.block}":
+                above = self.body.parent(above)
+                if above is not None and ast.unparse(above) == f"{self.size} % {self.block} == 0":
+                    continue  # whether the tiles fit, which holds for a row that is one tile as well
             while isinstance(above, ast.Tuple | ast.List):
                 above = self.body.parent(above)
             if not isinstance(above, ast.Call) or last_name(above.func) not in SHAPES:

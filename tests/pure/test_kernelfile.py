@@ -129,7 +129,7 @@ def test_a_computed_constant_names_what_computes_it() -> None:
 
 
 def test_grids() -> None:
-    assert load("hard_coded_grid").launches[0].grid.literals == (1024,)
+    assert load("hard_coded_grid").launches[0].grid.literals == (1023, 1024)
     assert load("repeated_literal").launches[0].grid.meta == ("BLOCK",)
     assert "BLOCK" in load("shared_variable").launches[0].grid.names
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -302,3 +303,75 @@ def test_the_winners_autotune_keeps_the_sizes_in_its_key() -> None:
     winner = LaunchTuning().propose(here).candidates[1]
     (finished,) = LaunchTuning().finish(here, [winner]).candidates
     assert "n: tl.constexpr" in finished.source and 'key=["n"]' in finished.source
+
+
+COUNTED = SIZED.replace(
+    'grid = lambda META: (triton.cdiv(x.numel(), META["BLOCK"]),)', "n = x.numel()"
+).replace(
+    "scale_kernel[grid](x, out, x.numel(), BLOCK=512)",
+    "scale_kernel[(triton.cdiv(n, 512),)](x, out, n, BLOCK=512)",
+)
+
+
+def test_a_literal_in_the_grid_moves_with_the_tile_that_it_counts() -> None:
+    sources = [c.source for c in propose(COUNTED).candidates]
+    assert "scale_kernel[(triton.cdiv(n, 1024),)](x, out, n, BLOCK=1024)" in "".join(sources)
+    for source in sources:
+        assert re.findall(r"cdiv\(n, (\d+)\)", source) == re.findall(r"BLOCK=(\d+)", source)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("    n = x.numel()", "    n = triton.cdiv(x.numel(), 512) * 512"),
+        ("cdiv(n, 512),)", "cdiv(n, 512), triton.cdiv(n, 512))"),
+        ("cdiv(n, 512),)", "(n + 511) // 512,)"),
+    ],
+)
+def test_a_literal_that_is_written_once_more_is_left_alone(other: tuple[str, str]) -> None:
+    source = COUNTED.replace(*other).replace("triton.(n", "(n")
+    assert source != COUNTED
+    tunables, _ = find_tunables(KernelFile.parse(source), None)
+    assert all(not t.tiles for t in tunables)
+
+
+BOUNDED = SIZED.replace("BLOCK=512", "BLOCK=block").replace(
+    "    grid =", "    block = min(512, triton.next_power_of_2(x.numel()))\n    grid ="
+)
+
+
+def test_the_bound_of_a_tile_is_varied_where_it_is_what_sets_it() -> None:
+    seen = recorded(BOUNDED, {"scale_kernel": ["4000"]})
+    launch = replace(
+        seen.recording.launches[0],
+        arguments=(*seen.recording.launches[0].arguments, Argument("BLOCK", "constexpr", "constexpr", "512")),
+    )
+    inspection = replace(seen, recording=Recording((launch,), (0,)))
+    sources = "".join(c.source for c in propose(BOUNDED, inspection).candidates)
+    assert "block = min(1024, triton.next_power_of_2(x.numel()))" in sources
+    smaller = replace(launch, arguments=(Argument("BLOCK", "constexpr", "constexpr", "128"),))
+    unset = replace(seen, recording=Recording((smaller,), (0,)))
+    _, notes = find_tunables(KernelFile.parse(BOUNDED), unset)
+    assert any("is 128, which its bound does not set" in note for note in notes)
+
+
+STARRED = SIZED.replace("(x, out, n, BLOCK", "(x, out, n, sx, so, BLOCK").replace(
+    "(x, out, x.numel(), BLOCK", "(x, out, x.numel(), *x.stride(), *out.stride(), BLOCK"
+)
+
+
+def test_strides_passed_by_a_star_hide_nothing_that_is_tuned() -> None:
+    (site,) = KernelFile.parse(STARRED).launches
+    assert site.reason == ""
+    assert [(a.parameter, a.how) for a in site.arguments if a.how == "star"] == [
+        ("sx", "star"),
+        ("so", "star"),
+    ]
+    assert [a.parameter for a in site.arguments if a.how != "star"] == ["x", "out", "n", "BLOCK"]
+    assert len(propose(STARRED).candidates) > 1
+
+
+def test_a_star_of_something_else_hides_which_argument_is_which() -> None:
+    for hidden in ("*arguments", "*x.split(2)"):
+        (site,) = KernelFile.parse(STARRED.replace("*x.stride()", hidden)).launches
+        assert f"{hidden} hides which argument is which" in site.reason

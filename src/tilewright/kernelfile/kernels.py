@@ -75,7 +75,7 @@ def read_kernels(
                 place=names.place(node),
                 parameters=parameters,
                 autotune=read_autotune(names, function.decorators),
-                heuristics=_heuristics(function.decorators),
+                heuristics=heuristics(function.decorators),
                 helper=name in called and name not in launched,
                 gluon=any("gluon" in ast.unparse(d) for d in function.decorators),
                 calls=tuple(sorted(found.calls)),
@@ -202,7 +202,7 @@ def _option(names: Names, node: ast.expr | None, scope: Scope, default: int) -> 
     return value if isinstance(value, int) else default
 
 
-def _heuristics(decorators: Iterable[ast.expr]) -> tuple[str, ...]:
+def heuristics(decorators: Iterable[ast.expr]) -> tuple[str, ...]:
     """Names of the constants that @triton.heuristics computes."""
     computed: list[str] = []
     for decorator in decorators:

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tilewright.kernelfile.kernels import JitFunction, NotUnderstood, read_dict
-from tilewright.kernelfile.model import Grid, LaunchSite, Passed
+from tilewright.kernelfile.kernels import JitFunction, NotUnderstood, heuristics, read_autotune, read_dict
+from tilewright.kernelfile.model import Grid, LaunchSite, Passed, Place, Value
 from tilewright.kernelfile.scopes import FunctionNode, Names, Scope, last_name, with_defaults
 
 MAX_STEPS = 8
@@ -133,12 +133,17 @@ class LaunchReader:
         options: list[Passed] = []
         reason = ""
         grid, grid_scope = target.grid, target.scope
-        for index, (argument, owner, how) in enumerate(positional):
-            if isinstance(argument, ast.Starred):
-                reason = f"*{ast.unparse(argument.value)} hides which argument is which"
-                break
-            if index < len(order):
-                passed.append(self._passed(order[index], argument, owner, how))
+        stars = [i for i, (argument, _, _) in enumerate(positional) if isinstance(argument, ast.Starred)]
+        open_ended = any(k.arg is None for k in call.keywords) or any(n is None for n, _, _ in target.named)
+        if stars and (open_ended or not all(_integers(positional[i][0]) for i in stars)):
+            hidden = positional[stars[0]][0]
+            reason = f"{ast.unparse(hidden)} hides which argument is which"
+            positional = positional[: stars[0]]
+        elif stars:
+            order = self._unstarred(call, target, order, positional, stars, passed)
+            positional = [*positional[: stars[0]], *positional[stars[-1] + 1 :]]
+        for parameter, (argument, owner, how) in zip(order, positional, strict=False):
+            passed.append(self._passed(parameter, argument, owner, how))
         named = [(n, v, s, "partial") for n, v, s in target.named]
         named += [(k.arg, k.value, scope, "keyword") for k in call.keywords]
         for name, argument, owner, how in named:
@@ -170,6 +175,38 @@ class LaunchReader:
             literals=_arithmetic_literals(scope),
             reason=reason,
         )
+
+    def _unstarred(
+        self,
+        call: ast.Call,
+        target: Target,
+        order: list[str],
+        positional: list[tuple[ast.expr, Scope, str]],
+        stars: list[int],
+        passed: list[Passed],
+    ) -> list[str]:
+        """The parameters of the arguments before the first star and after the last.
+
+        Those between are passed by the stars, or between them; each is noted as one of their integers. How
+        many there are follows from all others: every parameter without a default is passed exactly once.
+        """
+        function = self.functions[target.kernel]
+        optional = {a.arg for a, default in with_defaults(function.node.args) if default is not None}
+        named = {k.arg for k in call.keywords} | {name for name, _, _ in target.named}
+        autotune = read_autotune(self.names, function.decorators)
+        tuned = {name for config in autotune.configs for name, _ in config.constants} if autotune else set()
+        taken = [
+            name
+            for name in order
+            if name not in named | tuned | optional | {*heuristics(function.decorators)}
+        ]
+        before, after = stars[0], len(positional) - stars[-1] - 1
+        between = taken[before : len(taken) - after]
+        text = ", ".join(ast.unparse(positional[i][0]) for i in stars)
+        place = self.names.place(positional[before][0])
+        value = Value(text, "computed", reason=f"one of {text}")
+        passed += [Passed(name, value, "star", place, text) for name in between]
+        return [*taken[:before], *taken[len(taken) - after :]]
 
     def _passed(
         self, name: str, node: ast.expr, scope: Scope, how: str, splat: ast.expr | None = None
@@ -292,6 +329,17 @@ class LaunchReader:
         return found
 
 
+def _integers(argument: ast.expr) -> bool:
+    """Whether an argument is `*tensor.stride()`, `*tensor.size()` or `*tensor.shape`: no tensors."""
+    match argument:
+        case ast.Starred(value=ast.Call(func=ast.Attribute(attr="stride" | "size"), args=[], keywords=[])):
+            return True
+        case ast.Starred(value=ast.Attribute(attr="shape")):
+            return True
+        case _:
+            return False
+
+
 def _cast_to(call: ast.Call) -> set[str]:
     """The half-precision type of `x.half()`, `x.to(torch.float16)` or `f(…, dtype=torch.float16)`."""
     method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
@@ -326,13 +374,19 @@ class _GridReader:
         self.divisors: dict[str, None] = {}
         self.used: dict[str, None] = {}
         self.literals: dict[int, None] = {}
+        self.counted: dict[Place, int] = {}
 
     def read(self, node: ast.expr | None, scope: Scope) -> Grid:
         if node is None:
             return Grid("")
         self._follow(node, scope, 0)
         return Grid(
-            ast.unparse(node), tuple(self.meta), tuple(self.divisors), tuple(self.used), tuple(self.literals)
+            ast.unparse(node),
+            tuple(self.meta),
+            tuple(self.divisors),
+            tuple(self.used),
+            tuple(self.literals),
+            tuple((value, place) for place, value in self.counted.items()),
         )
 
     def _follow(self, node: ast.AST, scope: Scope, steps: int) -> None:
@@ -350,6 +404,8 @@ class _GridReader:
         match node:
             case ast.Call(func=function, args=[_, divisor]) if last_name(function) == "cdiv":
                 self._divides(divisor, scope)
+                if isinstance(divisor, ast.Constant) and isinstance(divisor.value, int):
+                    self.counted[self.names.place(divisor)] = divisor.value
             case ast.BinOp(op=ast.FloorDiv(), right=divisor):
                 self._divides(divisor, scope)
             case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))):
@@ -398,10 +454,10 @@ class _GridReader:
 
 
 def _arithmetic_literals(scope: Scope) -> tuple[int, ...]:
-    """Integers that a function divides by, multiplies with or hands to a call of its own making."""
+    """Integers that a function divides by, multiplies with or hands to cdiv, each as often as written."""
     while scope.parent is not None and not isinstance(scope.node, FunctionNode):
         scope = scope.parent
-    found: dict[int, None] = {}
+    found: list[int] = []
     for node in ast.walk(scope.node):
         parts: list[ast.expr] = []
         if isinstance(node, ast.BinOp):
@@ -413,7 +469,7 @@ def _arithmetic_literals(scope: Scope) -> tuple[int, ...]:
         for part in parts:
             match part:
                 case ast.Constant(value=int(value)) if not isinstance(value, bool):
-                    found[value] = None
+                    found.append(value)
                 case _:
                     pass
     return tuple(found)

@@ -25,10 +25,11 @@ class Value:
         text: the expression as written.
         origin: "here" (a literal on the spot), "variable" (a name bound once), "default" (the default
             of a parameter that no call in the file overrides), "choice" (a name bound to several
-            literals in different branches), "computed" (anything else).
+            literals in different branches), "bounded" (min of a literal and something else), "computed"
+            (anything else).
         known: whether `literal` is the value for certain.
-        literal: the value when known.
-        place: where that literal is written; editing it changes the value.
+        literal: the value when known; of a "bounded" one the most it can be.
+        place: where that literal is written; editing it changes the value, or the bound.
         names: variables passed through on the way to the literal, outermost first.
         choices: the literals of a "choice", in order of appearance.
         reason: why there is no literal; empty when known.
@@ -169,7 +170,8 @@ class Passed:
     """One argument of a launch.
 
     Args:
-        how: "position", "keyword", "splat" (through **) or "partial" (bound earlier).
+        how: "position", "keyword", "star" (one of several integers that *tensor.stride() and the like
+            may stand for), "splat" (through **) or "partial" (bound earlier).
         place: the expression that the call hands over; the expression behind ** for a splat.
         storage: the variable whose memory a tensor argument lives in, views followed back.
         elsewhere: whether the variable that carries it is also read outside launches.
@@ -192,6 +194,7 @@ class Grid:
         divisors: those of `meta` that divide an extent there, as in cdiv(n, META["BLOCK"]).
         names: variables that it is computed from, their own definitions followed.
         literals: integers written in it or in those definitions.
+        counted: the literals by which cdiv divides an extent there, with their places.
     """
 
     text: str
@@ -199,6 +202,7 @@ class Grid:
     divisors: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     literals: tuple[int, ...] = ()
+    counted: tuple[tuple[int, Place], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,8 @@ class LaunchSite:
         arguments: what it passes, in the order written.
         options: launch options that it passes, num_warps and the like.
         rivals: other kernels that the same call may launch instead.
-        literals: integers elsewhere in the function, where arithmetic is done with them.
+        literals: integers in the function where arithmetic is done with them, each as often as it is
+            written.
         reason: why its arguments could not be matched with the kernel's parameters; empty when they could.
     """
 

@@ -113,6 +113,16 @@ class Names:
             return self._resolve_name(node.id, scope, steps)
         if isinstance(node, ast.Call) and last_name(node.func) == "constexpr" and len(node.args) == 1:
             return replace(self.resolve(node.args[0], scope, steps + 1), text=text)
+        if isinstance(node, ast.Call) and (bound := _bound(node)) is not None:
+            most = fold(bound)
+            return Value(
+                text,
+                "bounded",
+                False,
+                most.value if most else None,
+                self.place(bound),
+                reason="computed by min",
+            )
         if isinstance(node, ast.Call):
             return Value(text, "computed", reason=f"computed by {ast.unparse(node.func)}")
         if isinstance(node, ast.Attribute):
@@ -315,6 +325,14 @@ def with_defaults(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr 
     yield from zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     if arguments.kwarg:
         yield arguments.kwarg, None
+
+
+def _bound(call: ast.Call) -> ast.expr | None:
+    """The one literal of `min(64, …)`; None for any other call."""
+    if not isinstance(call.func, ast.Name) or call.func.id != "min" or call.keywords:
+        return None
+    literals = [argument for argument in call.args if isinstance(argument, ast.Constant)]
+    return literals[0] if len(literals) == 1 and len(call.args) > 1 else None
 
 
 def fold(node: ast.expr | None) -> Folded | None:

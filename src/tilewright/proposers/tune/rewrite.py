@@ -8,6 +8,7 @@ from functools import lru_cache
 from tilewright.kernelfile import Kernel, KernelFile, LaunchSite, Passed, Place, Scalar
 from tilewright.proposers.edit import ArgumentEdit, Edits, PlaceNotFound, edit
 from tilewright.proposers.tune.setting import DEFAULT_STAGES, DEFAULT_WARPS, OPTIONS, Setting, Settings
+from tilewright.proposers.tune.tunables import mirrored
 
 DEFAULTS = {"num_warps": DEFAULT_WARPS, "num_stages": DEFAULT_STAGES}
 Demands = dict[Place, tuple[int, Scalar]]  # a literal's place: what it has to be, and what it is
@@ -107,8 +108,10 @@ def _set_launch(kernel: Kernel, site: LaunchSite, setting: Setting, edits: Edits
             default = next((p.default for p in kernel.parameters if p.name == name), None)
             if default != str(extent):
                 added[name] = str(extent)
-        elif passed.value.known:
+        elif passed.value.known or passed.value.origin == "bounded":
             _set_literal(passed, extent, site, demands)
+            if (mirror := mirrored(kernel, name, site)) is not None:
+                demands[mirror] = (extent, passed.value.literal)
         elif (
             passed.value.origin == "choice" and passed.how in ("keyword", "position") and not passed.elsewhere
         ):
@@ -235,7 +238,7 @@ def _removable(kernel: Kernel, site: LaunchSite, tiles: set[str]) -> frozenset[P
             raise RewriteDeclined(f"** in line {site.line} also passes {passed.parameter}")
         if passed.how == "partial" and passed in gone:
             raise RewriteDeclined(f"{passed.parameter} is bound before the launch in line {site.line}")
-    positional = [a for a in site.arguments if a.how == "position"]
+    positional = [a for a in site.arguments if a.how in ("position", "star")]
     last_kept = max((i for i, a in enumerate(positional) if a not in gone), default=-1)
     if any(a in gone for a in positional[:last_kept]):
         raise RewriteDeclined(f"line {site.line} passes other arguments by position after the constants")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tilewright.inspect.model import Inspection
-from tilewright.kernelfile import Kernel, KernelFile, LaunchSite, Passed, Tile
+from tilewright.kernelfile import Kernel, KernelFile, LaunchSite, Passed, Place, Tile
 from tilewright.proposers.tune.setting import DEFAULT_STAGES, DEFAULT_WARPS, OPTIONS, Setting
 
 SMALLEST_TIED = 8  # smaller literals (0, 1, 2 dimensions) appear everywhere and mean nothing
@@ -159,7 +159,33 @@ def _passed_value(kernel: Kernel, name: str, site: LaunchSite, inspection: Inspe
             return _power_of_two(recorded)
         if choices:
             return _power_of_two(max(choices))
+    if passed.value.origin == "bounded":
+        recorded = _recorded(kernel.name, name, inspection)
+        if recorded in (None, passed.value.literal):
+            return _power_of_two(passed.value.literal)
+        raise LeftAlone(
+            f"in line {site.line}, {passed.value.text} is {recorded}, which its bound does not set"
+        )
     raise LeftAlone(f"in line {site.line}, {passed.value.reason}")
+
+
+def mirrored(kernel: Kernel, tile: str, site: LaunchSite) -> Place | None:
+    """The literal of the grid that counts a tile's programs, as in `kernel[(cdiv(n, 256),)](…, BLOCK=256)`.
+
+    None unless the tile's value is a literal at the launch, and one cdiv of the grid and no other tile of the
+    launch's programs has the same one.
+    """
+    passed = site.passed(tile)
+    if passed is None or passed.value.origin != "here" or tile in site.grid.meta:
+        return None
+    value = passed.value.literal
+    places = [place for literal, place in site.grid.counted if literal == value]
+    rivals = [
+        other.name
+        for other in kernel.tiles
+        if other.by_program and (p := site.passed(other.name)) is not None and p.value.literal == value
+    ]
+    return places[0] if len(places) == 1 and rivals == [tile] else None
 
 
 def _recorded(kernel: str, name: str, inspection: Inspection | None) -> int | None:
@@ -181,17 +207,19 @@ def _check_agreement(kernel: Kernel, tile: Tile, sites: Sequence[LaunchSite], ex
     """Insist that whatever the wrapper computes from a tile's extent follows it."""
     for site in sites:
         passed = site.passed(tile.name)
-        variable = bool(passed and passed.value.known and passed.value.names)
+        movable = passed is not None and (passed.value.known or passed.value.origin == "bounded")
+        variable = bool(movable and passed is not None and passed.value.names)
+        mirror = mirrored(kernel, tile.name, site)
         followed = tile.name in site.grid.meta or (
             passed is not None and variable and bool(set(passed.value.names) & set(site.grid.names))
         )
-        if tile.by_program and not tile.persistent and not followed:
+        if tile.by_program and not tile.persistent and not followed and mirror is None:
             raise LeftAlone(
                 f"the grid in line {site.line}, {site.grid.text or 'not written there'}, does not follow it"
             )
         for value in {extent, *_config_values(kernel, tile.name)}:
-            written = {*site.literals, *site.grid.literals}
-            if value >= SMALLEST_TIED and value in written and not variable:
+            written = [*site.literals, *(v for v in site.grid.literals if v not in site.literals)]
+            if value >= SMALLEST_TIED and written.count(value) > (mirror is not None) and not variable:
                 raise LeftAlone(
                     f"{value} is also written out in the arithmetic of {site.function or 'the file'}"
                 )
@@ -215,7 +243,7 @@ def _options(kernel: str, sites: Sequence[LaunchSite], inspection: Inspection | 
             option = site.option(name)
             if option is None:
                 values.add(default)
-            elif isinstance(option.value.literal, int):
+            elif option.value.known and isinstance(option.value.literal, int):
                 values.add(option.value.literal)
             elif len(recorded) == 1:
                 values |= recorded

@@ -34,6 +34,7 @@ _HOME = {
     "check": "tilewright.judge.api",
     "find_gpu": "tilewright.gpu.catalogue:find",
     "inspect_launches": "tilewright.inspect.api:inspect",
+    "model_new": "tilewright.entry",
     "optimize": "tilewright.api",
     "parse_request": "tilewright.request:parse",
     "time_sides": "tilewright.judge.api",
@@ -57,6 +58,7 @@ __all__ = [
     "check",
     "find_gpu",
     "inspect_launches",
+    "model_new",
     "optimize",
     "parse_request",
     "time_sides",
@@ -66,6 +68,7 @@ __all__ = [
 if TYPE_CHECKING:
     from tilewright.api import optimize as optimize
     from tilewright.candidate import Candidate as Candidate
+    from tilewright.entry import model_new as model_new
     from tilewright.errors import TilewrightError as TilewrightError
     from tilewright.evidence import Evidence as Evidence
     from tilewright.evidence import Figure as Figure

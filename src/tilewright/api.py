@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tilewright.candidate import Candidate
 from tilewright.contract import breaches
+from tilewright.entry import model_new
 from tilewright.errors import InputError
 from tilewright.gpu.catalogue import find
 from tilewright.gpu.model import Gpu
@@ -43,6 +45,7 @@ def optimize(
     folder: str | Path,
     *,
     current: str | None = None,
+    entry: str | Callable[..., Any] | None = None,
     request: Request | None = None,
     profile: Mapping[str, Mapping[str, float]] | None = None,
     gpu: Gpu | str | None = None,
@@ -63,6 +66,8 @@ def optimize(
         folder: where best.py, summary.json and the log go; see `tilewright.runs`.
         current: the text of today's ModelNew file; None without a request that holds one: the first file is
             then derived from the reference by the stage `algorithm`.
+        entry: in its place a Python callable that does the job of Model's forward, or
+            "FILE.py:FUNCTION"; see `tilewright.model_new`.
         request: a specialist request; gives current code, GPU, stage and profile where the other
             arguments do not.
         profile: Nsight Compute metrics of today's code, by kernel; see `tilewright.profile.api`.
@@ -73,7 +78,8 @@ def optimize(
         dialect: of Triton that new kernels are written in, one of DIALECTS.
         plan: how the recurrence compiler runs time loops, one of `proposers.recurrence.PLANS`; None for
             whatever fits the target.
-        mapping: parameter of ModelNew → parameter of Model, where names and shapes do not say.
+        mapping: parameter of ModelNew, or argument of the entry, → parameter of Model, where names and
+            shapes do not say.
         allow: what candidates may do beside computing, beyond what today's code is seen to do.
         budget_seconds: after this long no new candidate is started.
         force: replace a finished or different run in the folder.
@@ -83,6 +89,13 @@ def optimize(
         InputError: something handed over is missing or wrong; nothing has been written then.
         RunFolderError: the folder is taken, not writable, or holds another run.
     """
+    notes: list[str] = []
+    if entry is not None:
+        if current is not None:
+            raise InputError("the current code and an entry are both given", mend="give one of the two")
+        made = model_new(problem, entry, mapping)
+        current, mapping = made.source, made.mapping
+        notes.append(f"the current code was {made.note}")
     source = current if current is not None else (request.code if request else None)
     kernel_file = KernelFile.parse(source, "current.py") if source is not None else None
     plugged = plugged_in()
@@ -91,13 +104,13 @@ def optimize(
     if kernel_file is None and ALGORITHM not in (stage.name for stage in chosen):
         raise InputError(
             "there is no current code to start from",
-            mend="give today's Triton file with --current, or a request that holds it, or run the stage"
-            f" {ALGORITHM}, which can do without",
+            mend="give today's Triton file with --current, a function with --entry, or a request that holds"
+            f" the code, or run the stage {ALGORITHM}, which can do without",
         )
     if plan is not None:
         _check_plan(plan, chosen)
     found = breaches(kernel_file, problem.source) if kernel_file else ()
-    notes = [f"contract: line {b.line}: {b.what}; {b.mend}" for b in found]
+    notes += [f"contract: line {b.line}: {b.what}; {b.mend}" for b in found]
     if request is not None:
         notes.extend(_unused(request, current, profile, gpu, stages))
     task = Task(
@@ -219,7 +232,7 @@ def _unused(
     """What a request holds that this run does not use, one line each."""
     notes = [f"request line {ignored.line} ignored: {ignored.text}" for ignored in request.ignored]
     if current is not None and request.code is not None:
-        notes.append("request: its code is not used, --current was given")
+        notes.append("request: its code is not used, other code was given")
     if profile is not None and request.profile:
         notes.append("request: its profile is not used, another was given")
     if gpu is not None and request.gpu is not None:

@@ -214,11 +214,15 @@ def _model(file: KernelFile, tree: ast.Module) -> Iterator[Breach]:
 
 def _launches_reached(file: KernelFile, tree: ast.Module) -> bool:
     """Whether a launch stands in ModelNew or in something that it refers to, step by step."""
-    definitions = {
-        node.name: node
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    }
+    definitions: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                definitions[name] = node
+            case ast.Assign(targets=[ast.Name(id=name)]):  # linear = Linear.apply
+                definitions[name] = node
+            case _:
+                pass
     reached: set[str] = set()
     pending = ["ModelNew"]
     while pending:

@@ -23,6 +23,7 @@ def test_exported_names_are_pinned() -> None:
         "check",
         "find_gpu",
         "inspect_launches",
+        "model_new",
         "optimize",
         "parse_request",
         "time_sides",

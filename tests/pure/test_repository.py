@@ -22,7 +22,7 @@ HEAVY = ("torch", "triton", "libcst")
 # Rooms from top to bottom, as in docs/architecture.md: a room imports only from those below it.
 ROOMS = (
     "__main__", "cli", "report", "verify", "api", "stages", "runs", "proposers", "profile", "request",
-    "contract", "screening", "judge", "inspect", "launches", "kernelfile", "stages.catalogue",
+    "contract", "entry", "screening", "judge", "inspect", "launches", "kernelfile", "stages.catalogue",
     "stages.model", "gpu", "workers", "machine", "manifest", "serial", "worker", "candidate", "problem",
     "evidence", "errors", "version",
 )  # fmt: skip

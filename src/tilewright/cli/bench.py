@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from tilewright.cli.common import (
+    Code,
     allow_option,
     console,
     emit,
@@ -17,9 +18,8 @@ from tilewright.cli.common import (
     json_option,
     log,
     map_option,
-    parameter_map,
     problem_option,
-    read_source,
+    read_code,
     resolve_gpu,
 )
 from tilewright.errors import InputError, NotTimed, SetupError
@@ -71,7 +71,15 @@ class Bench:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("codes", metavar="CODE.py...", nargs=-1, required=True)
+@click.argument("codes", metavar="[CODE.py]...", nargs=-1)
+@click.option(
+    "--entry",
+    "entries",
+    metavar="FILE.py:FUNCTION",
+    multiple=True,
+    help="A function, or torch.autograd.Function, that does the job of Model's forward, to be timed like a "
+    "file; also as package.module:FUNCTION; repeatable.",
+)
 @problem_option
 @click.option("--reference", is_flag=True, help="Also time the problem's own Model, eager.")
 @click.option("--precision", type=click.Choice(["float32", "tf32", "float16", "bfloat16"]))
@@ -96,6 +104,7 @@ class Bench:
 @json_option
 def command(
     codes: tuple[str, ...],
+    entries: tuple[str, ...],
     problem: Problem,
     reference: bool,
     precision: str | None,
@@ -119,8 +128,9 @@ def command(
     from tilewright.judge.api import check, compare_speed, time_sides
     from tilewright.kernelfile import KernelFile
 
-    sources = {label: read_source(path) for label, path in zip(_labels(codes), codes, strict=True)}
-    files = {label: KernelFile.parse(source, label) for label, source in sources.items()}
+    given = _given(codes, entries, problem, pairs)
+    sources = {code.label: code.source for code in given}
+    files = [KernelFile.parse(code.source, code.path) for code in given]
     target = resolve_gpu(gpu) if gpu is not None else None
     plugged = plugged_in()
     if plugged is None:
@@ -128,16 +138,16 @@ def command(
             "bench needs an NVIDIA GPU, and there is none here",
             mend="`tilewright check` and `tilewright inspect` work without one",
         )
-    precision = precision or next(iter(files.values())).precision
-    mapping = parameter_map(pairs)
+    precision = precision or files[0].precision
+    mapping = {new: old for new, old in given[0].mapping.items() if all(new in c.mapping for c in given)}
     verdicts: dict[str, Verdict] = {}
     with log.status("checking") as status:
-        for label, source in sources.items():
-            status.update(f"checking {label}")
-            verdicts[label] = check(
+        for code in given:
+            status.update(f"checking {code.label}")
+            verdicts[code.label] = check(
                 problem,
-                source,
-                path=label,
+                code.source,
+                path=code.path,
                 precision=precision,
                 target=target,
                 mapping=mapping,
@@ -145,9 +155,9 @@ def command(
             )
         status.update("compiling, for the time that nothing can beat")
         floors = {
-            label: inspect(problem, source, plugged, path=label).floor
-            for label, source in sources.items()
-            if verdicts[label].correct
+            code.label: inspect(problem, code.source, plugged, path=code.path).floor
+            for code in given
+            if verdicts[code.label].correct
         }
         sides: list[tuple[str, str | None]] = [
             (label, source) for label, source in sources.items() if verdicts[label].correct
@@ -180,15 +190,21 @@ def command(
     return 1 if any(row.problem for row in bench.rows) else 0
 
 
-def _labels(codes: tuple[str, ...]) -> list[str]:
-    """The paths as given, which tell the sides apart.
+def _given(
+    codes: tuple[str, ...], entries: tuple[str, ...], problem: Problem, pairs: tuple[str, ...]
+) -> list[Code]:
+    """Files, then entries; what each is called tells the sides apart.
 
     Raises:
-        InputError: one path is given twice.
+        InputError: there is none, or one is given twice, or one cannot be used.
     """
-    if len({Path(code).resolve() for code in codes}) < len(codes):
+    if len({Path(code).resolve() for code in codes}) < len(codes) or len(set(entries)) < len(entries):
         raise InputError("the same file is given twice", mend="name each file once")
-    return list(codes)
+    if not codes and not entries:
+        return [read_code(None, None, problem, pairs)]
+    return [read_code(code, None, problem, pairs) for code in codes] + [
+        read_code(None, entry, problem, pairs) for entry in entries
+    ]
 
 
 def _believable(timing: Timing, floors: Mapping[str, Floor | None], allow: Collection[Kind]) -> Timing:

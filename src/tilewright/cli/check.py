@@ -12,12 +12,13 @@ from tilewright.cli.common import (
     allow_option,
     console,
     emit,
+    entry_option,
     gpu_option,
     json_option,
     log,
     map_option,
-    parameter_map,
     problem_option,
+    read_code,
     read_source,
     resolve_gpu,
 )
@@ -48,7 +49,8 @@ class Checked:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("code", metavar="CODE.py")
+@click.argument("path", metavar="[CODE.py]", required=False)
+@entry_option
 @problem_option
 @click.option(
     "--precision",
@@ -63,7 +65,8 @@ class Checked:
 @click.option("--sanitize", type=click.Choice(TOOLS), help="Also run under compute-sanitizer; needs a GPU.")
 @json_option
 def command(
-    code: str,
+    path: str | None,
+    entry: str | None,
     problem: Problem,
     precision: str | None,
     baseline: str | None,
@@ -84,25 +87,25 @@ def command(
     from tilewright.judge.api import check
     from tilewright.kernelfile import KernelFile
 
-    source = read_source(code)
-    kernel_file = KernelFile.parse(source, code)
+    code = read_code(path, entry, problem, pairs)
+    kernel_file = KernelFile.parse(code.source, code.path)
     today = KernelFile.parse(read_source(baseline), baseline) if baseline is not None else kernel_file
     target = resolve_gpu(gpu) if gpu is not None else None
     found = breaches(kernel_file, problem.source)
     with log.status("running both sides"):
         verdict = check(
             problem,
-            source,
-            path=code,
+            code.source,
+            path=code.path,
             precision=precision or today.precision,
             target=target,
-            mapping=parameter_map(pairs),
+            mapping=code.mapping,
             trials=trials,
             allow=allow,
             sanitize=sanitize,
             limits=SANITIZED if sanitize else None,
         )
-    checked = Checked(code, str(problem.path), verdict, tuple(found))
+    checked = Checked(code.path, str(problem.path), verdict, tuple(found))
     if as_json:
         emit(checked)
     else:

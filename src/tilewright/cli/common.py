@@ -7,6 +7,7 @@ and errors go to stderr.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +32,14 @@ map_option = click.option(
     "pairs",
     metavar="NEW=REFERENCE",
     multiple=True,
-    help="A parameter of ModelNew and the parameter of Model it takes its value from; repeatable.",
+    help="A parameter of ModelNew, or an argument of --entry, and what of Model it takes its value from; "
+    "repeatable.",
+)
+entry_option = click.option(
+    "--entry",
+    metavar="FILE.py:FUNCTION",
+    help="In place of CODE.py: a function, or torch.autograd.Function, that does the job of Model's forward; "
+    "also as package.module:FUNCTION.",
 )
 allow_option = click.option(
     "--allow",
@@ -102,6 +110,44 @@ def resolve_gpu(name: str | None) -> Gpu:
             "no GPU is plugged in and none was named", mend="name the target, for example --gpu h100"
         )
     return gpu
+
+
+@dataclass(frozen=True)
+class Code:
+    """A ModelNew file that a command was given.
+
+    Args:
+        label: as the user named it; path: of the file, for messages.
+        mapping: parameter of ModelNew → parameter of Model, as the user said.
+    """
+
+    label: str
+    path: str
+    source: str
+    mapping: dict[str, str]
+
+
+def read_code(path: str | None, entry: str | None, problem: Problem, pairs: tuple[str, ...]) -> Code:
+    """The text of CODE.py, or the one made from --entry, which a line on stderr then describes.
+
+    Raises:
+        InputError: both were given, or neither; or the entry cannot be used.
+        KernelFileError: the file cannot be read.
+    """
+    if (path is None) == (entry is None):
+        raise InputError(
+            "CODE.py and --entry both give the code" if path is not None else "there is no code",
+            mend="give CODE.py, or a function in its place with --entry FILE.py:FUNCTION",
+        )
+    mapping = parameter_map(pairs)
+    if path is not None:
+        return Code(path, path, read_source(path), mapping)
+    from tilewright.entry import model_new
+
+    assert entry is not None
+    made = model_new(problem, entry, mapping)
+    log.print(made.note, markup=False, soft_wrap=True, style="dim")
+    return Code(entry, str(made.path), made.source, dict(made.mapping))
 
 
 def emit(value: Any) -> None:

@@ -8,13 +8,16 @@ from rich.table import Table
 from tilewright.cli.common import (
     console,
     emit,
+    entry_option,
     gpu_option,
     json_option,
     log,
+    map_option,
     problem_option,
-    read_source,
+    read_code,
     resolve_gpu,
 )
+from tilewright.errors import InputError
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection, Resources
@@ -28,21 +31,34 @@ EPILOG = (
 
 
 @click.command(epilog=EPILOG)
-@click.argument("code", metavar="CODE.py")
+@click.argument("path", metavar="[CODE.py]", required=False)
+@entry_option
 @problem_option
+@map_option
 @gpu_option
 @json_option
-def command(code: str, problem: Problem, gpu: str | None, as_json: bool) -> int:
+def command(
+    path: str | None,
+    entry: str | None,
+    problem: Problem,
+    pairs: tuple[str, ...],
+    gpu: str | None,
+    as_json: bool,
+) -> int:
     """Compile CODE.py's launches for a GPU that need not be here, and say what they need there.
 
     Exit code 1 when a launch cannot run on the target.
     """
     from tilewright.inspect.api import inspect
 
-    source = read_source(code)
+    code = read_code(path, entry, problem, pairs)
+    if code.mapping:
+        raise InputError(
+            f"--map {next(iter(code.mapping))}: no argument of an entry", mend="inspect matches nothing else"
+        )
     target = resolve_gpu(gpu)
     with log.status(f"compiling for {target.name}"):
-        inspection = inspect(problem, source, target, path=code)
+        inspection = inspect(problem, code.source, target, path=code.path)
     if as_json:
         emit(inspection)
     else:

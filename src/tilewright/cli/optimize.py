@@ -10,6 +10,7 @@ from tilewright.cli.common import (
     allow_option,
     console,
     emit,
+    entry_option,
     gpu_option,
     json_option,
     log,
@@ -30,6 +31,7 @@ EPILOG = (
 @click.command(epilog=EPILOG)
 @click.argument("problem_path", metavar="PROBLEM.py")
 @click.option("--current", metavar="CODE.py", help="Today's ModelNew file, if there is one.")
+@entry_option
 @click.option("--request", "request_path", metavar="REQUEST.txt", help="A specialist request to answer.")
 @click.option(
     "--profile",
@@ -69,6 +71,7 @@ EPILOG = (
 def command(
     problem_path: str,
     current: str | None,
+    entry: str | None,
     request_path: str | None,
     profile_path: str | None,
     gpu: str | None,
@@ -96,8 +99,10 @@ def command(
     from tilewright.runs import read_log
     from tilewright.worker import plain
 
-    if current is not None and request_path is not None:
-        raise InputError("--current and --request both give the current code", mend="give one of the two")
+    ways = {"--current": current, "--entry": entry, "--request": request_path}
+    given = [way for way, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{given[0]} and {given[1]} both give the current code", mend="give one of the two")
     problem = Problem.from_file(problem_path)
     source = read_source(current) if current is not None else None
     request = read_request(Path(request_path)) if request_path is not None else None
@@ -116,6 +121,7 @@ def command(
             problem,
             output,
             current=source,
+            entry=entry,
             request=request,
             profile=profile.figures if profile else None,
             gpu=gpu,

@@ -146,3 +146,11 @@ def test_a_grouped_kernel_is_not_grouped_again() -> None:
     for start, grid in ((TWO_AXES, (64, 64, 1)), (ONE_AXIS, (4096, 1, 1))):
         with pytest.raises(Declined):
             rewritten(Grouped(), rewritten(Grouped(), START + start + BODY, grid=grid), grid=grid)
+
+
+def test_a_kernel_that_another_one_calls_is_left_alone() -> None:
+    caller = "@triton.jit\ndef caller(a_ptr):\n    kernel(a_ptr, a_ptr, a_ptr, 1, 1, 1, 16, 16)\n\n\n"
+    source = (START + TWO_AXES + BODY).replace("def matmul(", caller + "def matmul(")
+    seen = view(source, (64, 64, 1))
+    with pytest.raises(Declined, match="another kernel calls it"):
+        Grouped().choices(seen, seen.file.kernels[0])

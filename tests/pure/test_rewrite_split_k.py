@@ -117,3 +117,11 @@ def test_a_cast_that_something_else_reads_stays() -> None:
     text = rewritten(SplitK(), source, "4", grid=GRID, **SIZES)
     assert "    out = acc.to(tl.float16)\n" in text
     assert "cols[None, :], acc)" in text
+
+
+def test_a_kernel_that_another_one_calls_is_left_alone() -> None:
+    caller = "@triton.jit\ndef caller(a_ptr):\n    kernel(a_ptr, a_ptr, a_ptr, 1, 1, 1, 16, 16)\n\n\n"
+    source = (KERNEL).replace("def matmul(", caller + "def matmul(")
+    seen = view(source, GRID, **SIZES)
+    with pytest.raises(Declined, match="another kernel calls it"):
+        SplitK().choices(seen, seen.file.kernels[0])

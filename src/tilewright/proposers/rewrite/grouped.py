@@ -32,6 +32,7 @@ from tilewright.kernelfile.scopes import fold, last_name
 from tilewright.proposers.edit import Edits
 from tilewright.proposers.rewrite.base import Declined, View
 from tilewright.proposers.rewrite.body import Body
+from tilewright.proposers.rewrite.hosts import require_launched_alone
 from tilewright.proposers.rewrite.names import fresh
 
 GROUPS = (8, 4, 16)
@@ -89,6 +90,7 @@ class _Ids:
     def __init__(self, view: View, kernel: Kernel) -> None:
         if not kernel.dots:
             raise Declined("it holds no tl.dot")
+        require_launched_alone(view, kernel)
         self.body = Body(view.node(kernel), view.file.source)
         self.tiles = {tile.name for tile in kernel.tiles}
         for name in (kernel.name, *kernel.calls):

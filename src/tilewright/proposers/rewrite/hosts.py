@@ -46,8 +46,9 @@ def host_launch(view: View, kernel: Kernel) -> HostLaunch:
     """The only launch of a kernel that the file holds.
 
     Raises:
-        Declined: there are several or none, or it is part of something else.
+        Declined: there are several or none, it is part of something else, or another kernel calls the kernel.
     """
+    require_launched_alone(view, kernel)
     sites = view.file.sites(kernel.name)
     if len(sites) != 1:
         raise Declined(f"the file launches it in {len(sites)} places")
@@ -61,6 +62,12 @@ def host_launch(view: View, kernel: Kernel) -> HostLaunch:
                         if isinstance(statement, ast.Expr) and statement.value is call:
                             return HostLaunch(site, names, call, scope, statement, block, function)
     raise Declined(f"line {site.line}: its launch is not a statement of its own")
+
+
+def require_launched_alone(view: View, kernel: Kernel) -> None:
+    """Decline a kernel that another one calls: what that one passes, and its grid, are not seen."""
+    if any(kernel.name in other.calls for other in view.file.kernels):
+        raise Declined("another kernel calls it, with arguments and a grid of its own")
 
 
 def blocks(node: ast.AST) -> Iterator[tuple[ast.stmt, Sequence[ast.stmt]]]:

@@ -15,6 +15,7 @@ from tilewright.kernelfile.precision import PRECISIONS
 from tilewright.proposers.edit import ArgumentEdit, Edits
 from tilewright.proposers.rewrite.base import Declined, View
 from tilewright.proposers.rewrite.body import Body
+from tilewright.proposers.rewrite.hosts import require_launched_alone
 
 THREE, ONE = "tf32x3", "tf32"
 FIRST_WITH_TF32 = 80  # compute capability: Ampere's tensor cores were the first
@@ -62,6 +63,7 @@ def _dots(view: View, kernel: Kernel) -> list[ast.Call]:
     Raises:
         Declined: there is none, or its operands are not float32 in memory.
     """
+    require_launched_alone(view, kernel)
     body = Body(view.node(kernel), view.file.source)
     for launch in view.launches(kernel):
         for argument in launch.arguments:

@@ -127,11 +127,17 @@ class Code:
     mapping: dict[str, str]
 
 
-def read_code(path: str | None, entry: str | None, problem: Problem, pairs: tuple[str, ...]) -> Code:
+def read_code(
+    path: str | None, entry: str | None, problem: Problem, pairs: tuple[str, ...], *, judged: bool = True
+) -> Code:
     """The text of CODE.py, or the one made from --entry, which a line on stderr then describes.
 
+    Args:
+        pairs: of --map.
+        judged: whether parameters are matched later; otherwise --map is for the entry alone.
+
     Raises:
-        InputError: both were given, or neither; or the entry cannot be used.
+        InputError: both were given, or neither; the entry cannot be used; a pair of --map has no use.
         KernelFileError: the file cannot be read.
     """
     if (path is None) == (entry is None):
@@ -141,13 +147,18 @@ def read_code(path: str | None, entry: str | None, problem: Problem, pairs: tupl
         )
     mapping = parameter_map(pairs)
     if path is not None:
-        return Code(path, path, read_source(path), mapping)
-    from tilewright.entry import model_new
+        code = Code(path, path, read_source(path), mapping)
+    else:
+        from tilewright.entry import model_new
 
-    assert entry is not None
-    made = model_new(problem, entry, mapping)
-    log.print(made.note, markup=False, soft_wrap=True, style="dim")
-    return Code(entry, str(made.path), made.source, dict(made.mapping))
+        assert entry is not None
+        made = model_new(problem, entry, mapping)
+        log.print(made.note, markup=False, soft_wrap=True, style="dim")
+        code = Code(entry, str(made.path), made.source, dict(made.mapping))
+    if code.mapping and not judged:
+        unused = next(iter(code.mapping))
+        raise InputError(f"--map {unused}: no argument of an entry", mend="nothing else is matched here")
+    return code
 
 
 def emit(value: Any) -> None:

@@ -17,7 +17,6 @@ from tilewright.cli.common import (
     read_code,
     resolve_gpu,
 )
-from tilewright.errors import InputError
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection, Resources
@@ -51,11 +50,7 @@ def command(
     """
     from tilewright.inspect.api import inspect
 
-    code = read_code(path, entry, problem, pairs)
-    if code.mapping:
-        raise InputError(
-            f"--map {next(iter(code.mapping))}: no argument of an entry", mend="inspect matches nothing else"
-        )
+    code = read_code(path, entry, problem, pairs, judged=False)
     target = resolve_gpu(gpu)
     with log.status(f"compiling for {target.name}"):
         inspection = inspect(problem, code.source, target, path=code.path)

@@ -11,14 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from tilewright.cli.common import (
+    Code,
     console,
     console_error,
     emit,
+    entry_option,
     gpu_option,
     json_option,
     log,
+    map_option,
     problem_option,
-    read_source,
+    read_code,
     resolve_gpu,
 )
 from tilewright.errors import InputError, KernelFileError, SetupError, Where
@@ -57,8 +60,10 @@ class Profiled:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("code", metavar="CODE.py")
+@click.argument("path", metavar="[CODE.py]", required=False)
+@entry_option
 @problem_option
+@map_option
 @gpu_option
 @click.option("--stage", metavar="NAME", help="Collect the metrics of this stage; default: of all stages.")
 @click.option(
@@ -83,8 +88,10 @@ class Profiled:
 )
 @json_option
 def command(
-    code: str,
+    path: str | None,
+    entry: str | None,
     problem: Problem,
+    pairs: tuple[str, ...],
     gpu: str | None,
     stage: str | None,
     launches: int,
@@ -101,13 +108,13 @@ def command(
     """
     from tilewright.gpu.plugged import plugged_in
 
-    source = read_source(code)
+    code = read_code(path, entry, problem, pairs, judged=False)
     wanted(stage)
-    for path in (output, report):
-        if path is not None and path.exists():
-            raise InputError("exists already", where=Where(path), mend="give another FILE")
+    for file in (output, report):
+        if file is not None and file.exists():
+            raise InputError("exists already", where=Where(file), mend="give another FILE")
     target = resolve_gpu(gpu)
-    profiled = _profiled(code, source, problem, target, stage, launches, report)
+    profiled = _profiled(code, problem, target, stage, launches, report)
     if as_json:
         emit(profiled)
     else:
@@ -125,8 +132,7 @@ def command(
 
 
 def _profiled(
-    code: str,
-    source: str,
+    code: Code,
     problem: Problem,
     target: Gpu,
     stage: str | None,
@@ -139,16 +145,18 @@ def _profiled(
     from tilewright.stages.catalogue import stages
     from tilewright.stages.diagnosis import forward
 
-    kind = "single" if len(KernelFile.parse(source, code).kernels) == 1 else "fusion"
+    kind = "single" if len(KernelFile.parse(code.source, code.path).kernels) == 1 else "fusion"
     read, inspection, missing, unknown = None, None, "", None
     with log.status(f"compiling for {target.name}") as status:
         try:
-            inspection = inspect(problem, source, target, path=code)
+            inspection = inspect(problem, code.source, target, path=code.path)
         except KernelFileError as error:  # counters need no recording; without them there is nothing to say
             unknown = error
         status.update("profiling one forward")
         try:
-            read = profile(problem, source, target, path=code, stage=stage, launches=launches, keep=report)
+            read = profile(
+                problem, code.source, target, path=code.path, stage=stage, launches=launches, keep=report
+            )
         except SetupError as error:
             missing = str(error)
     if unknown is not None and read is None:
@@ -160,7 +168,7 @@ def _profiled(
         counted = {kernel.name: kernel.launches for kernel in read.kernels}
         counters = Counters(read.figures, Evidence.MEASURED, counted)
     found = diagnose(inspection, counters, target, stages(kind))
-    return Profiled(code, str(problem.path), target.name, read, missing, forward(inspection), found)
+    return Profiled(code.path, str(problem.path), target.name, read, missing, forward(inspection), found)
 
 
 def _note(profile: Profile) -> str:

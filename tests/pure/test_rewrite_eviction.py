@@ -113,3 +113,9 @@ def test_what_a_called_function_loads_is_not_known() -> None:
     seen = view(source, SIZES["grid"], n=256)
     with pytest.raises(Declined, match="a function that it calls loads"):
         Eviction().choices(seen, seen.file.kernel("norm_kernel"))
+
+
+def test_arithmetic_that_has_no_value_is_not_known() -> None:
+    source = NORM.replace("tl.program_id(0) * n\n    for", "tl.program_id(n) + (1 << -n) + n % 0\n    for")
+    assert source != NORM
+    assert FIRST not in Eviction().choices(view(source, SIZES["grid"], n=256), view(source).file.kernels[0])

@@ -162,8 +162,10 @@ class Walk:
     def _call(self, node: ast.Call) -> Known:
         name = last_name(node.func)
         given = [self.value(a) for a in (*node.args, *(k.value for k in node.keywords if k.arg == "axis"))]
-        if name in ("program_id", "num_programs") and given and isinstance(given[0], int):
-            return (self.at if name == "program_id" else self.launch.grid)[given[0]]
+        if name in ("program_id", "num_programs"):
+            axes = self.at if name == "program_id" else self.launch.grid
+            axis = given[0] if given else None
+            return axes[axis] if isinstance(axis, int) and 0 <= axis < 3 else None
         if name == "arange" and given:
             first, last = (0, given[0]) if len(given) == 1 else (given[0], given[1])
             if not isinstance(first, int) or not isinstance(last, int):
@@ -192,6 +194,8 @@ def _combined(op: type[ast.AST], left: Known, right: Known) -> Known:
     if not isinstance(left, int) or not isinstance(right, int) or op not in OPERATORS:
         return None
     if right == 0 and op in (ast.FloorDiv, ast.Mod):
+        return None
+    if not 0 <= right < 64 and op in (ast.LShift, ast.RShift):
         return None
     return int(OPERATORS[op](left, right))
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from tilewright.kernelfile import Kernel
 from tilewright.proposers.edit import Edits
-from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.body import Body
 from tilewright.proposers.rewrite.names import fresh
 from tilewright.proposers.rewrite.spelled import Spelled, is_call, times
@@ -69,7 +69,7 @@ class Activations:
         for form in forms.values():
             form.write(edits)
         if not edits:
-            raise Declined("it holds no exponential")
+            raise Inapplicable("it holds no exponential")
         if any(form.needs_tanh for form in forms.values()):
             edits.functions[kernel.name] = TANH.format(name=tanh, factor=-2 * LOG2E)
         return view.edited(edits)

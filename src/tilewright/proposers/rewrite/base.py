@@ -19,6 +19,10 @@ class Declined(Exception):
     """A rewrite does not apply to a kernel, or could change what it computes; the message says why."""
 
 
+class Inapplicable(Declined):
+    """There is nothing in a kernel that a rewrite could change; nobody needs to be told."""
+
+
 @dataclass(frozen=True)
 class View:
     """What a rewrite may look at.
@@ -54,7 +58,7 @@ class View:
         """
         found = tuple(launch for launch in self.recording.launches if launch.kernel == kernel.name)
         if not found:
-            raise Declined("the forward does not launch it")
+            raise Inapplicable("the forward does not launch it")
         return found
 
     def edited(self, edits: Edits) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from tilewright.kernelfile import Kernel
 from tilewright.kernelfile.flow import assignments
 from tilewright.proposers.edit import Edits
-from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 
 MOST_BINARIES = 4  # of one kernel in one forward; a counter that moves with every launch would make hundreds
 ALL = "all"
@@ -55,7 +55,7 @@ def constant_parameters(view: View, kernel: Kernel) -> tuple[str, ...]:
     }
     names = tuple(p.name for p in kernel.parameters if p.name in (plain - annotated) & integers)
     if not names:
-        raise Declined("no integer argument can be made a constant")
+        raise Inapplicable("no integer argument can be made a constant")
     values = {tuple(a.value for a in launch.arguments if a.name in names) for launch in launches}
     if len(values) > MOST_BINARIES:
         raise Declined(f"its integer arguments take {len(values)} combinations of values in one forward")

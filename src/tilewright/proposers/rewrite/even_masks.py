@@ -18,7 +18,7 @@ from tilewright.kernelfile import Kernel
 from tilewright.kernelfile.scopes import last_name
 from tilewright.launches.model import Launch
 from tilewright.proposers.edit import Edits
-from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.body import Body
 from tilewright.proposers.rewrite.constant_sizes import constant_parameters
 from tilewright.proposers.rewrite.grids import read_terms
@@ -133,7 +133,9 @@ def _fits(view: View, kernel: Kernel, body: Body) -> list[Fit]:
         else:
             found.append(fit)
     if not found:
-        raise Declined(refused[0] if refused else "no mask or clamp compares a tile's indices with a size")
+        if refused:
+            raise Declined(refused[0])
+        raise Inapplicable("no mask or clamp compares a tile's indices with a size")
     return found
 
 

@@ -30,6 +30,7 @@ class Eviction:
     Streamed: one load of the kernel reads the tensor, never the same place twice, and no other launch is
     passed its memory. Shared: a place is read by four thirds of a program or more, and the tensor fits into
     the L2 cache. Both are found by following a few elements of every tile through the recorded launches.
+    Safe always: a policy changes which line of the cache goes first, and no value.
     """
 
     name = "eviction policies"

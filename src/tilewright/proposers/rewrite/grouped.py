@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from tilewright.kernelfile import Kernel
 from tilewright.kernelfile.scopes import fold, last_name
 from tilewright.proposers.edit import Edits
-from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.body import Body
 from tilewright.proposers.rewrite.hosts import require_launched_alone
 from tilewright.proposers.rewrite.names import fresh
@@ -89,7 +89,7 @@ class _Ids:
 
     def __init__(self, view: View, kernel: Kernel) -> None:
         if not kernel.dots:
-            raise Declined("it holds no tl.dot")
+            raise Inapplicable("it holds no tl.dot")
         require_launched_alone(view, kernel)
         self.body = Body(view.node(kernel), view.file.source)
         self.tiles = {tile.name for tile in kernel.tiles}
@@ -116,7 +116,7 @@ class _Ids:
             for call in (*self.calls.get(0, ()), *self.calls.get(1, ())):
                 self._require_tile(call)
             if not {0, 1} <= set(self.calls):
-                raise Declined("it has one axis of tiles")
+                raise Inapplicable("it has one axis of tiles")
 
     def _split(self) -> list[ast.BinOp] | None:
         """The divisions of the one id there is."""

@@ -25,7 +25,7 @@ from functools import reduce
 from tilewright.kernelfile import Kernel
 from tilewright.kernelfile.scopes import fold, last_name
 from tilewright.proposers.edit import Edits
-from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.body import Body, Loop, argument
 from tilewright.proposers.rewrite.grids import Terms
 from tilewright.proposers.rewrite.memory import only_read
@@ -114,7 +114,9 @@ def _moves(view: View, kernel: Kernel, body: Body) -> list[Move]:
         elif reason:
             refused.append(f"line {load.lineno}: {reason}")
     if not found:
-        raise Declined(refused[0] if refused else "no load in a loop is the same in every turn")
+        if refused:
+            raise Declined(refused[0])
+        raise Inapplicable("no load in a loop is the same in every turn")
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from tilewright.kernelfile import Kernel
 from tilewright.kernelfile.scopes import FunctionNode, Scope, last_name
 from tilewright.proposers.edit import Edits
-from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.effects import UNFILLED, Effects
 from tilewright.proposers.rewrite.hosts import DESCRIBING, HostLaunch, host_launch, only_described
 
@@ -79,7 +79,7 @@ class _Hoist:
                     if isinstance(part, ast.Break | ast.Continue | ast.Return | ast.Yield | FunctionNode):
                         raise Declined(f"line {part.lineno}: the loop does not always run to its end")
                 return node
-        raise Declined(f"line {self.line}: its launch does not stand in a Python loop")
+        raise Inapplicable(f"line {self.line}: its launch does not stand in a Python loop")
 
     def _memory(self, parameters: Sequence[str]) -> set[str]:
         """The variables whose memory some parameters are given."""

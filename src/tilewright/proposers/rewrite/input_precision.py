@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tilewright.kernelfile import Kernel
 from tilewright.kernelfile.precision import PRECISIONS
 from tilewright.proposers.edit import ArgumentEdit, Edits
-from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.body import Body
 from tilewright.proposers.rewrite.hosts import require_launched_alone
 
@@ -74,7 +74,7 @@ def _dots(view: View, kernel: Kernel) -> list[ast.Call]:
     precise = {dot.line: dot for dot in kernel.dots}
     calls = list(body.calls("dot"))
     if not calls:
-        raise Declined("it holds no tl.dot")
+        raise Inapplicable("it holds no tl.dot")
     if len(precise) != len(calls) or any(len(call.args) > 3 for call in calls):
         raise Declined("two of its tl.dot stand in one line, or name their precision by position")
     found = [call for call in calls if precise[call.lineno].precision == "float32"]

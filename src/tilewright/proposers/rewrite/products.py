@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tilewright.kernelfile.scopes import fold, last_name
 from tilewright.launches.model import Launch
-from tilewright.proposers.rewrite.base import Declined
+from tilewright.proposers.rewrite.base import Declined, Inapplicable
 from tilewright.proposers.rewrite.body import Body
 
 RANGES = ("range", "tl.range")
@@ -53,7 +53,7 @@ def product_loop(body: Body) -> ProductLoop:
     """
     dots = list(body.calls("dot"))
     if len(dots) != 1:
-        raise Declined(f"it holds {len(dots)} tl.dot" if dots else "it holds no tl.dot")
+        raise Declined(f"it holds {len(dots)} tl.dot") if dots else Inapplicable("it holds no tl.dot")
     (dot,) = dots
     line = dot.lineno
     update = body.statement(dot)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tilewright.candidate import Candidate
 from tilewright.kernelfile import Kernel, KernelFile
 from tilewright.proposers.base import Proposals, Situation
-from tilewright.proposers.rewrite.base import Declined, Rewrite, View
+from tilewright.proposers.rewrite.base import Declined, Inapplicable, Rewrite, View
 from tilewright.proposers.rewrite.registry import REWRITES
 
 
@@ -59,6 +59,8 @@ class SourceRewrites:
                         made = _candidate(situation, situation.best, text, [step])
                         if text != situation.best.source:
                             candidates.setdefault(made.id, made)
+                except Inapplicable:
+                    continue
                 except Declined as reason:
                     notes.append(f"{kernel.name}: {rewrite.name}: declined: {reason}")
         return Proposals(tuple(candidates.values()), tuple(notes))

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from tilewright.kernelfile import Kernel
 from tilewright.kernelfile.scopes import last_name
 from tilewright.proposers.edit import ArgumentEdit, Edits
-from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.body import Body, argument
 from tilewright.proposers.rewrite.hosts import DESCRIBING, HostLaunch, host_launch
 from tilewright.proposers.rewrite.names import fresh
@@ -84,7 +84,7 @@ class _Passes:
         self.loops = [s for s in function.body if isinstance(s, ast.For)]
         every = [n for n in ast.walk(function) if isinstance(n, ast.For | ast.While)]
         if len(self.loops) < 2 or len(every) != len(self.loops):
-            raise Declined("it does not go over a row in several loops, one after another")
+            raise Inapplicable("it does not go over a row in several loops, one after another")
         ranges = {self._range(loop) for loop in self.loops}
         if len(ranges) != 1:
             raise Declined("its loops go over different things")

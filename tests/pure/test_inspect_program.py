@@ -45,3 +45,18 @@ def test_a_bound_that_depends_on_data_is_assumed_and_said():
     program = count(kernel("tt.load %index : !tt.ptr<i32>"), launch(0))
     assert program.iterations == 1.0
     assert "depend on data" in program.notes[0]
+
+
+def work(*operations: str) -> tuple[int, int]:
+    """Elementwise and special operations of the loop's body with these put into it."""
+    lines = "".join(f"      {line} : tensor<32x64xf32> loc(#loc)\n" for line in operations)
+    at = IR.index("      %w = tt.trans")
+    ir = (IR[:at] + lines + IR[at:]).replace("LAST", "arith.addi %n, %c0 : i32")
+    body = count(parse(ir), launch(64)).innermost[0]
+    return body.element_ops, body.slow_ops
+
+
+def test_a_natural_exponential_is_one_to_base_2_and_a_multiplication():
+    assert work("%e = math.exp %v") == work("%s = arith.mulf %v, %v", "%e = math.exp2 %s")
+    assert work("%e = math.log %v") == work("%e = math.log2 %v", "%s = arith.mulf %e, %v")
+    assert work("%e = math.exp2 %v") == (32 * 64, 32 * 64)

@@ -22,6 +22,7 @@ _PRECISION = re.compile(r"inputPrecision = (\w+)")
 _BITS = re.compile(r"(\d+)")
 _SLOW = {"math.exp", "math.exp2", "math.log", "math.log2", "math.sqrt", "math.rsqrt", "math.sin", "math.cos"}
 _SLOW |= {"arith.divf", "math.erf", "tt.extern_elementwise", "math.tanh"}
+_NATURAL = {"math.exp", "math.log"}  # the unit works to base 2: one multiplication more
 _WORK = re.compile(
     r"^(?:arith|math)\.(?!constant|ext|trunc|index)|^tt\.(?:reduce|scan|elementwise_inline_asm)"
 )
@@ -279,7 +280,7 @@ def _add(block: Block, operation: Operation) -> None:
     elif operation.opcode in ("tt.dot", "tt.dot_scaled", "ttng.warp_group_dot") and len(tensors) >= 3:
         block.dots.append(_dot(operation, tensors))
     elif _WORK.match(operation.opcode) and element not in ("i1",):
-        block.element_ops += elements
+        block.element_ops += elements * (2 if operation.opcode in _NATURAL else 1)
         block.slow_ops += elements if operation.opcode in _SLOW else 0
 
 

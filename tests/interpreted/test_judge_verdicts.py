@@ -246,6 +246,18 @@ def test_a_reference_that_dies_is_the_problems_fault() -> None:
         judged(problem, text("scale.py"))
 
 
+def test_a_reference_that_is_zero_on_independent_inputs_is_also_tried_on_similar_ones() -> None:
+    """The hinge of a cosine: zeros are right on every pair of rows drawn independently."""
+    problem = text("hinge_problem.py")
+    verdict = judged(problem, text("hinge.py"))
+    assert verdict.correct, verdict.reason
+    assert "with inputs that resemble one another" in verdict.regimes
+    verdict = judged(problem, text("hinge.py", ("- 0.9", "- 0.8")))
+    assert verdict.outcome is Outcome.WRONG
+    assert verdict.reason.startswith("with inputs that resemble one another: output 0 [")
+    assert "with inputs that resemble one another" not in scaled().regimes, "one input resembles no other"
+
+
 def test_an_output_that_is_rounding_noise_is_compared_with_the_inputs_size() -> None:
     """(x + 1) − x − 1 is zero: what is left is rounding, which passes; a term that is lost does not."""
     problem = text("scale_problem.py", ("return x * self.weight + self.bias", "return (x + 1) - x - 1"))

@@ -22,6 +22,10 @@ maximum subtracted overflows float32 from 89 on. 2^-8 leaves all but one in a hu
 above float16's smallest normal number, 6.1e-5, and takes squares to 2^-16, where an epsilon of 1e-5 shows.
 An outlier of 2^10 times the root mean square stays within float16 as an operand; its square does not.
 
+A loss or a similarity may be zero for inputs that are drawn independently, whatever the kernel does.
+Inputs that resemble the first of their shape, 7/8 of it and 1/8 of their own, have a cosine of 0.99 with it
+and stay in any convex range, such as probabilities. Their differences are an eighth of those drawn.
+
 Where few large values decide, a softmax or a saturated tanh becomes nearly a step, and which of the noise
 gets to cross it is luck: the reference's own loss says less about an honest kernel's, and `slack` times
 as much is allowed. Shortcuts err by far more; precision is judged by the other regimes.
@@ -42,6 +46,7 @@ LARGE = 2.0**5
 OUTLIER = 2.0**10  # times the root mean square of the tensor it is planted in
 MOST_OUTLIERS = 4  # in one tensor; few enough that most rows of a large one hold none
 CHANGE = 2.0**6  # what an element grows by, in root mean squares
+LIKENESS = 7.0 / 8.0  # of the first input of a shape in those that come to resemble it
 SLACK = 8.0
 CHANGEABLE = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
@@ -130,6 +135,18 @@ def _outliers(inputs: list[Any], generator: torch.Generator) -> list[Any]:
     return _each(inputs, change)
 
 
+def _resembling(inputs: list[Any], _: torch.Generator) -> list[Any]:
+    first: dict[Any, torch.Tensor] = {}
+    changed = []
+    for value in inputs:
+        if changeable(value):
+            model = first.setdefault((value.shape, value.dtype), value)
+            if model is not value:
+                value = value.detach().clone().mul_(1.0 - LIKENESS).add_(model, alpha=LIKENESS)
+        changed.append(value)
+    return changed
+
+
 def _infinite(inputs: list[Any], generator: torch.Generator) -> list[Any]:
     return _one(inputs, generator, lambda _old, _scale: _sign(generator) * float("inf"))
 
@@ -185,6 +202,7 @@ REGIMES: tuple[Regime, ...] = (
     Regime("with inputs 32 times larger", _scaled(LARGE), slack=SLACK),
     Regime("with all inputs zero", _zeros, makes_ties=True),
     Regime("with a few elements 1024 times the size of the others", _outliers, slack=SLACK),
+    Regime("with inputs that resemble one another", _resembling, slack=SLACK),
     Regime("with one element infinite", _infinite, needs_finite=False),
     Regime("with one element changed since the call before", _changed, slack=SLACK, follows=True),
 )

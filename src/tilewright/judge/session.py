@@ -222,10 +222,12 @@ class Session:
     def _under(
         self, case: Case, instance: Instance, regime: Regime, generator: torch.Generator, drawn: Called
     ) -> Called | None:
-        """One call under a regime; None where the reference does not define its result."""
+        """One call under a regime; None where it changes nothing, or the reference defines no result."""
         flat = flatten(instance.inputs)
-        changed = iter(regime.change(flat, generator))
-        inputs = _refilled(instance.inputs, changed)
+        changed = regime.change(flat, generator)
+        if all(new is old for new, old in zip(changed, flat, strict=True)):
+            return None
+        inputs = _refilled(instance.inputs, iter(changed))
         self.announce("reference")
         try:
             truth = case.truth(instance.reference, inputs, instance.seed, slack=regime.slack)

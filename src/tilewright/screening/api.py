@@ -11,8 +11,9 @@ from tilewright import workers
 from tilewright.errors import SetupError, WorkerCrashed, WorkerError, WorkerOutOfMemory
 from tilewright.gpu.turn import turn
 from tilewright.problem import Problem
-from tilewright.screening.halving import ranking
+from tilewright.screening.halving import ROUNDS, Round, ranking
 from tilewright.screening.model import Notes, Screening, Visit, gathered
+from tilewright.worker import plain
 from tilewright.workers import Limits
 
 VISIT_SECONDS = 60.0  # of one candidate's turn, compilation and its own autotuning included
@@ -30,6 +31,7 @@ def screen(
     precision: str | None = None,
     mapping: Mapping[str, str] | None = None,
     memory_bytes: int = 64 * 2**30,
+    rounds: Sequence[Round] = ROUNDS,
     device: str = "cuda",
 ) -> Screening:
     """Quick device times of many candidates, the clearly slower dropped round by round.
@@ -45,6 +47,7 @@ def screen(
         visit_seconds: of one candidate's turn, before it is taken to hang.
         precision: what matrix products may be computed in.
         mapping: parameter of ModelNew → parameter of Model.
+        rounds: how many samples each takes, and who stays in.
         device: "cpu" serves tests of everything but the figures.
 
     Raises:
@@ -69,6 +72,7 @@ def screen(
             "precision": precision,
             "mapping": dict(mapping or {}),
             "notes": str(notes.path),
+            "rounds": [plain(one) for one in rounds],
             "device": device,
         }
         limits = Limits(seconds + OVERTIME_SECONDS, memory_bytes)

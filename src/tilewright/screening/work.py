@@ -39,7 +39,7 @@ from tilewright.judge.stopwatch import Stopwatch
 from tilewright.judge.trial import find_truth, settle
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import import_problem
-from tilewright.screening.halving import ROUNDS, Round, ranking, survivors
+from tilewright.screening.halving import Round, ranking, survivors
 from tilewright.screening.model import Notes, Visit, gathered
 
 BROKEN = 3  # exit code of a process that a candidate took down; its note says how
@@ -88,7 +88,7 @@ class Screen:
     def run(self) -> dict[str, Any]:
         inside = list(self.sources)
         done = 0
-        for number, rule in enumerate(ROUNDS):
+        for number, rule in enumerate(Round(**fields) for fields in self.payload["rounds"]):
             self._round(number, rule, inside)
             timed = gathered(self.sources, self.notes.read())
             inside = survivors({label: timed[label] for label in inside}, rule, self.payload["keep"])

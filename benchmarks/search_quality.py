@@ -2,8 +2,8 @@
 
 For kernels of benchmarks/kernels every configuration around the present one is compiled and timed, in random
 order, so many samples each; then the search that `tilewright optimize` makes runs over the same space. The
-record says how close what the search puts first comes to the best of all, how much device time each of the two
-took, and where the estimate alone, without a GPU, would have ended. Device time is the sum of all samples.
+record says how close what the search puts first comes to the best of all, how much device time each of the
+two took, and where the estimate alone, without a GPU, would have ended. Device time is the sum of all samples.
 Writes one record a kernel, benchmarks/results/search_quality-KERNEL-DEVICE-DATE.json.
 """
 
@@ -116,8 +116,8 @@ def quality(record: SearchRecord) -> Quality:
     if not times or record.found not in times:
         raise RecordError(f"{record.kernel}: the search, or the exhaustive run, timed nothing")
     best = min(times.values())
-    estimates = {i: record.configurations[i].estimate_us for i in times}
-    first = min(times, key=lambda i: math.inf if estimates[i] is None else estimates[i])
+    estimates = {i: us for i in times if (us := record.configurations[i].estimate_us) is not None}
+    first = min(estimates, key=lambda i: estimates[i], default=next(iter(times)))
     spent, whole = (
         sum(sum(getattr(c, name)) for c in record.configurations) for name in ("search_us", "all_us")
     )

@@ -3,7 +3,7 @@
 For kernels of benchmarks/kernels every configuration around the present one is compiled and timed, in random
 order, so many samples each; then the search that `tilewright optimize` makes runs over the same space. The
 record says how close what the search puts first comes to the best of all, how much device time each of the
-two took, and where the estimate alone, without a GPU, would have ended. Device time is the sum of all samples.
+two took, and where the estimate alone, without a GPU, would have ended. Device time is the sum of samples.
 Writes one record a kernel, benchmarks/results/search_quality-KERNEL-DEVICE-DATE.json.
 """
 
@@ -99,7 +99,7 @@ class Quality:
 
     Args:
         best_us: the least median of the exhaustive run.
-        found: best_us over the time of what the search put first, by the exhaustive run; 1 is the best there is.
+        found: best_us over the exhaustive time of what the search put first; 1 is the best there is.
         estimated: the same of what the estimate alone puts first.
         device_share: the search's device time over that of the exhaustive run.
     """
@@ -128,8 +128,8 @@ def summary(records: Sequence[SearchRecord]) -> str:
     """One line a kernel, and the geometric means."""
     found = {record.kernel: quality(record) for record in records}
     lines = [
-        f"{name}: best of all {q.best_us:.1f} us; the search reaches {q.found:.1%} of it for {q.device_share:.1%} "
-        f"of the device time, the estimate alone {q.estimated:.1%}"
+        f"{name}: best of all {q.best_us:.1f} us; the search reaches {q.found:.1%} of it for "
+        f"{q.device_share:.1%} of the device time, the estimate alone {q.estimated:.1%}"
         for name, q in sorted(found.items())
     ]
     if found:

@@ -6,9 +6,10 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from tilewright.kernelfile.grids import GridReader, arithmetic_literals
 from tilewright.kernelfile.kernels import JitFunction, NotUnderstood, heuristics, read_autotune, read_dict
-from tilewright.kernelfile.model import Grid, LaunchSite, Passed, Place, Value
-from tilewright.kernelfile.scopes import FunctionNode, Names, Scope, last_name, with_defaults
+from tilewright.kernelfile.model import LaunchSite, Passed, Value
+from tilewright.kernelfile.scopes import Names, Scope, last_name, with_defaults
 
 MAX_STEPS = 8
 LAUNCH_OPTIONS = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg", "grid", "warmup", "stream"})
@@ -93,7 +94,7 @@ class LaunchReader:
             case ast.Name(id=name) if name in self.functions:
                 return [name]
             case ast.Name() | ast.Attribute():
-                inner = self._bound(node, scope)
+                inner = [*self._bound(node, scope), *self._given(node, scope)]
             case ast.IfExp(body=body, orelse=other):
                 inner = [(body, scope), (other, scope)]
             case ast.Call(func=function, args=[argument]) if last_name(function) in (
@@ -123,6 +124,13 @@ class LaunchReader:
                 return self.names.attributes.get(attribute, [])
             case _:
                 return []
+
+    def _given(self, node: ast.expr, scope: Scope) -> list[tuple[ast.expr, Scope]]:
+        """What the file's calls hand over for a parameter."""
+        found = scope.find(node.id) if isinstance(node, ast.Name) else None
+        if found is None or found[1][0].kind != "parameter" or not isinstance(node, ast.Name):
+            return []
+        return self.names.passed(found[0], node.id)
 
     def _site(self, call: ast.Call, scope: Scope, target: Target, rivals: tuple[str, ...]) -> LaunchSite:
         node = self.functions[target.kernel].node
@@ -169,10 +177,10 @@ class LaunchReader:
             place=self.names.place(call),
             function=scope.function,
             arguments=tuple(passed),
-            grid=_GridReader(self.names).read(grid, grid_scope),
+            grid=GridReader(self.names).read(grid, grid_scope),
             options=tuple(options),
             rivals=rivals,
-            literals=_arithmetic_literals(scope),
+            literals=arithmetic_literals(scope),
             reason=reason,
         )
 
@@ -219,13 +227,12 @@ class LaunchReader:
     def _read_elsewhere(self, name: str, scope: Scope) -> bool:
         """Whether a variable is read anywhere but as a bare argument of a launch."""
         found = scope.find(name)
-        if found is None:
+        if found is None and name.isidentifier():
             return True
-        reads = {
-            id(n)
-            for n in ast.walk(found[0].node)
-            if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)
-        }
+        around = found[0].node if found else self.names.tree  # self.NAME and TABLE["key"] are no variables
+        kinds = ast.Name if name.isidentifier() else ast.Attribute | ast.Subscript
+        read = [n for n in ast.walk(around) if isinstance(n, kinds) and isinstance(n.ctx, ast.Load)]
+        reads = {id(n) for n in read if ast.unparse(n) == name}
         for call, owner in self.names.calls:
             if isinstance(call.func, ast.Subscript) and self._kernels(call.func.value, owner):
                 reads -= {id(a) for a in call.args} | {id(k.value) for k in call.keywords}
@@ -363,113 +370,3 @@ def _config_part(call: ast.Call, name: str, index: int) -> ast.expr | None:
     if named is not None:
         return named
     return call.args[index] if len(call.args) > index else None
-
-
-class _GridReader:
-    """Follows a grid to its definition."""
-
-    def __init__(self, names: Names) -> None:
-        self.names = names
-        self.meta: dict[str, None] = {}
-        self.divisors: dict[str, None] = {}
-        self.used: dict[str, None] = {}
-        self.literals: dict[int, None] = {}
-        self.counted: dict[Place, int] = {}
-
-    def read(self, node: ast.expr | None, scope: Scope) -> Grid:
-        if node is None:
-            return Grid("")
-        self._follow(node, scope, 0)
-        return Grid(
-            ast.unparse(node),
-            tuple(self.meta),
-            tuple(self.divisors),
-            tuple(self.used),
-            tuple(self.literals),
-            tuple((value, place) for place, value in self.counted.items()),
-        )
-
-    def _follow(self, node: ast.AST, scope: Scope, steps: int) -> None:
-        if steps > MAX_STEPS:
-            return
-        if isinstance(node, ast.Lambda):
-            self._walk(node.body, self.names.scopes[node], steps)
-        elif isinstance(node, FunctionNode):
-            for statement in node.body:
-                self._walk(statement, self.names.scopes[node], steps)
-        else:
-            self._walk(node, scope, steps)
-
-    def _walk(self, node: ast.AST, scope: Scope, steps: int) -> None:
-        match node:
-            case ast.Call(func=function, args=[_, divisor]) if last_name(function) == "cdiv":
-                self._divides(divisor, scope)
-                if isinstance(divisor, ast.Constant) and isinstance(divisor.value, int):
-                    self.counted[self.names.place(divisor)] = divisor.value
-            case ast.BinOp(op=ast.FloorDiv(), right=divisor):
-                self._divides(divisor, scope)
-            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))):
-                if self._is_meta(name, scope):
-                    self.meta[key] = None
-                    return
-            case ast.Constant(value=int(value)) if not isinstance(value, bool):
-                self.literals[value] = None
-            case ast.Lambda():
-                scope = self.names.scopes[node]
-            case ast.Name(id=name):
-                self._name(name, scope, steps)
-            case _:
-                pass
-        for child in ast.iter_child_nodes(node):
-            self._walk(child, scope, steps)
-
-    def _is_meta(self, name: str, scope: Scope) -> bool:
-        found = scope.find(name)
-        return found is not None and found[1][0].kind == "parameter" and found[0] is scope
-
-    def _divides(self, divisor: ast.expr, scope: Scope) -> None:
-        for part in ast.walk(divisor):
-            match part:
-                case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))):
-                    if self._is_meta(name, scope):
-                        self.divisors[key] = None
-                case _:
-                    pass
-
-    def _name(self, name: str, scope: Scope, steps: int) -> None:
-        found = scope.find(name)
-        if found is None or name in self.used:
-            return
-        owner, bindings = found
-        if any(b.kind in ("import", "class") for b in bindings):
-            return
-        self.used[name] = None
-        for binding in bindings:
-            if binding.value is not None and binding.kind in ("assign", "unpack"):
-                self._follow(binding.value, owner, steps + 1)
-        if bindings[0].kind == "function":
-            for statement in ast.walk(owner.node):
-                if isinstance(statement, FunctionNode) and statement.name == name:
-                    self._follow(statement, owner, steps + 1)
-
-
-def _arithmetic_literals(scope: Scope) -> tuple[int, ...]:
-    """Integers that a function divides by, multiplies with or hands to cdiv, each as often as written."""
-    while scope.parent is not None and not isinstance(scope.node, FunctionNode):
-        scope = scope.parent
-    found: list[int] = []
-    for node in ast.walk(scope.node):
-        parts: list[ast.expr] = []
-        if isinstance(node, ast.BinOp):
-            parts = [node.left, node.right]
-        elif isinstance(node, ast.Call) and last_name(node.func) == "cdiv":
-            parts = node.args
-        elif isinstance(node, ast.UnaryOp):
-            parts = [node.operand]
-        for part in parts:
-            match part:
-                case ast.Constant(value=int(value)) if not isinstance(value, bool):
-                    found.append(value)
-                case _:
-                    pass
-    return tuple(found)

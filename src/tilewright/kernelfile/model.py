@@ -23,9 +23,9 @@ class Value:
 
     Args:
         text: the expression as written.
-        origin: "here" (a literal on the spot), "variable" (a name bound once), "default" (the default
-            of a parameter that no call in the file overrides), "choice" (a name bound to several
-            literals in different branches), "bounded" (min of a literal and something else), "computed"
+        origin: "here" (a literal on the spot), "variable" (a name, an attribute or an entry of a table
+            that is bound once, or a parameter that one call gives), "default" (the default of a parameter
+            that no call in the file overrides), "choice" (several literals in different branches), "bounded" (min of a literal and something else), "computed"
             (anything else).
         known: whether `literal` is the value for certain.
         literal: the value when known; of a "bounded" one the most it can be.

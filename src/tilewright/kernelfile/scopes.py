@@ -78,6 +78,7 @@ class Names:
         self.scopes: dict[ast.AST, Scope] = {tree: self.module}
         self.calls: list[tuple[ast.Call, Scope]] = []
         self.attributes: dict[str, list[tuple[ast.expr, Scope]]] = {}  # self.NAME = value
+        self.classes: dict[str, Scope] = {}
         self._uses: dict[str, int] = {}  # how often a name is read other than to be called
         _Collector(self).visit(tree)
         for call, _ in self.calls:
@@ -125,9 +126,61 @@ class Names:
             )
         if isinstance(node, ast.Call):
             return Value(text, "computed", reason=f"computed by {ast.unparse(node.func)}")
+        if isinstance(node, ast.IfExp):
+            literals = [fold(node.body), fold(node.orelse)]
+            if all(literal is not None for literal in literals):
+                choices = tuple(literal.value for literal in literals if literal is not None)
+                return Value(text, "choice", choices=choices, reason=f"{text} depends on a branch")
+        if (held := self.held(node, scope)) is not None:
+            value = self.resolve(*held, steps + 1)
+            if value.known and value.origin != "default":  # whoever constructs the object may pass another
+                return replace(value, text=text, origin="variable", names=(text, *value.names))
         if isinstance(node, ast.Attribute):
             return Value(text, "computed", reason=f"an attribute, {text}")
         return Value(text, "computed", reason=f"computed as {text}")
+
+    def held(self, node: ast.AST, scope: Scope) -> tuple[ast.expr, Scope] | None:
+        """What `self.NAME`, `Class.NAME` or `TABLE["key"]` is bound to, if that happens once in the file."""
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
+                bound = list(self.attributes.get(name, []))
+                owners = list(self.classes.values())
+            case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner in self.classes:
+                found = scope.find(owner)
+                bound, owners = [], [self.classes[owner]] if found and len(found[1]) == 1 else []
+            case ast.Subscript(value=ast.Name(id=table), slice=ast.Constant(value=str() | int() as key)):
+                only = scope.only(table)
+                return None if only is None else _entry(only[1], key, only[0])
+            case _:
+                return None
+        for body in owners:
+            bound += [(b.value, body) for b in body.bindings.get(name, ()) if b.value is not None]
+        return bound[0] if len(bound) == 1 else None
+
+    def passed(self, owner: Scope, name: str) -> list[tuple[ast.expr, Scope]]:
+        """What each call of a function in the file gives one of its parameters, defaults included.
+
+        Empty where not every use of the function is a plain call by its name.
+        """
+        node = owner.node
+        if not isinstance(node, FunctionNode) or self._uses.get(node.name, 0) > 0:
+            return []
+        positional = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+        defaults = {a.arg: default for a, default in with_defaults(node.args)}
+        found: list[tuple[ast.expr, Scope]] = []
+        for call, scope in self.calls:
+            if last_name(call.func) != node.name:
+                continue
+            named = {k.arg: k.value for k in call.keywords}
+            starred = any(isinstance(a, ast.Starred) for a in call.args)
+            if not isinstance(call.func, ast.Name) or starred or None in named:
+                return []
+            given = dict(zip(positional, call.args, strict=False)) | named
+            if name in given:
+                found.append((given[name], scope))
+            elif (default := defaults.get(name)) is not None:
+                found.append((default, owner.parent or owner))
+        return found
 
     def _resolve_name(self, name: str, scope: Scope, steps: int) -> Value:
         def unknown(reason: str) -> Value:
@@ -156,6 +209,9 @@ class Names:
             case "parameter" if first.value is not None and self.default_stands(owner, name):
                 origin = "default"
                 value = self.resolve(first.value, owner.parent or owner, steps + 1)
+            case "parameter" if len(passed := self.passed(owner, name)) == 1:
+                origin = "variable"
+                value = self.resolve(*passed[0], steps + 1)
             case "parameter" if first.value is not None:
                 return unknown(f"{name} is a parameter that callers pass")
             case "parameter":
@@ -237,6 +293,8 @@ class _Collector(ast.NodeVisitor):
         self.visit(node.value)
         if isinstance(node.target, ast.Name):
             self.bind(node.target.id, "changed", node.lineno)
+        else:
+            self.bind_target(node.target, "changed", node.value)
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self.visit(node.value)
@@ -278,6 +336,7 @@ class _Collector(ast.NodeVisitor):
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.bind(node.name, "class", node.lineno)
         outer, self.scope = self.scope, Scope(node, self.scope)
+        self.names.classes[node.name] = self.scope
         for statement in node.body:  # a class's own names are not visible in its methods
             if isinstance(statement, FunctionNode):
                 self.scope, inside = outer, self.scope
@@ -325,6 +384,23 @@ def with_defaults(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr 
     yield from zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     if arguments.kwarg:
         yield arguments.kwarg, None
+
+
+def _entry(table: ast.expr, key: str | int, scope: Scope) -> tuple[ast.expr, Scope] | None:
+    """The element of a dict, list or tuple written out that has this key; None where it is not plain."""
+    values: list[ast.expr] = []
+    match table:
+        case ast.Dict(keys=keys, values=all_values) if None not in keys:
+            values = [v for k, v in zip(keys, all_values, strict=True)
+                      if isinstance(k, ast.Constant) and k.value == key]  # fmt: skip
+        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
+            values = [k.value for k in keywords if k.arg == key]
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) if isinstance(key, int):
+            plain = not any(isinstance(element, ast.Starred) for element in elements)
+            values = [elements[key]] if plain and key < len(elements) else []
+        case _:
+            pass
+    return (values[0], scope) if len(values) == 1 else None
 
 
 def _bound(call: ast.Call) -> ast.expr | None:

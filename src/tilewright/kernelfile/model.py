@@ -25,8 +25,8 @@ class Value:
         text: the expression as written.
         origin: "here" (a literal on the spot), "variable" (a name, an attribute or an entry of a table
             that is bound once, or a parameter that one call gives), "default" (the default of a parameter
-            that no call in the file overrides), "choice" (several literals in different branches), "bounded" (min of a literal and something else), "computed"
-            (anything else).
+            that no call in the file overrides), "choice" (several literals in different branches),
+            "bounded" (min of a literal and something else), "computed" (anything else).
         known: whether `literal` is the value for certain.
         literal: the value when known; of a "bounded" one the most it can be.
         place: where that literal is written; editing it changes the value, or the bound.

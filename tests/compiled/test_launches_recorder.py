@@ -67,6 +67,32 @@ def test_a_wrapper_sees_the_target():
     assert {"aten.randn", "aten.add"} <= {operation.name for operation in recording.operations}
 
 
+@pytest.mark.parametrize(
+    ("decorator", "kernel"),
+    [
+        ('torch.library.custom_op("recorded::own", mutates_args=())', "relu_kernel"),
+        (
+            'torch.library.triton_op("recorded::own", mutates_args={})',
+            "torch.library.wrap_triton(relu_kernel)",
+        ),
+        ("", "torch.library.wrap_triton(relu_kernel)"),
+    ],
+)
+def test_launches_inside_operators_of_the_files_own_are_seen(decorator: str, kernel: str):
+    operator = f"""
+{"@" * bool(decorator)}{decorator}
+def own(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    out = torch.empty_like(x)
+    {kernel}[(4,)](x, scale, out, x.numel(), BLOCK=128)
+    return out + 1
+
+
+"""
+    recording = record(operator + model("        return own(x, self.scale)")).recording()
+    assert [(launch.kernel, launch.line) for launch in recording.launches] == [("relu_kernel", 24)]
+    assert [operation.name for operation in recording.operations] == ["aten.add"]
+
+
 def test_modules_and_shared_parameters_stay_shared():
     setup = "self.a = nn.Linear(4, 4); self.b = nn.Linear(4, 4); self.b.weight = self.a.weight"
     body = "        assert self.a.weight is self.b.weight\n        return scaled_relu(x, self.b.weight)"

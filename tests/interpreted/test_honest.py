@@ -25,6 +25,7 @@ HONEST = {
     "changes_its_input": ("bump", None),
     "contiguous_glue": ("leaning", "float32"),
     "counting": ("counts", None),
+    "custom_operator": ("scale", None),
     "dictionary": ("moments", None),
     "draws": ("noise", None),
     "gather": ("embedding", None),

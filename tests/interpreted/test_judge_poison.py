@@ -29,6 +29,15 @@ def test_the_two_fills_differ_and_fit_the_dtype(dtype: torch.dtype) -> None:
     assert torch.isfinite(filled[1].double()).all()
 
 
+def test_memory_is_poisoned_inside_operators_written_in_python_too() -> None:
+    @torch.library.custom_op("tilewright_tests::hollow", mutates_args=())
+    def hollow(x: torch.Tensor) -> torch.Tensor:
+        return torch.empty_like(x)
+
+    with Poisoned():
+        assert bool(hollow(torch.ones(9)).isnan().all())
+
+
 def test_float16_takes_its_lowest_value() -> None:
     assert poison_value(torch.float16, finite=True) == -65504.0
     assert poison_value(torch.float32, finite=True) == FINITE

@@ -122,10 +122,8 @@ class Filled(OperatorMode):
         super().__init__()
         self.value = value
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
+    def operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
         if func.overloadpacket in ALLOCATIONS and _has_memory(out):
             out.fill_(self.value)
         return out
@@ -145,10 +143,8 @@ class Poisoned(OperatorMode):
         self.finite = finite
         self.guards = Guards(guard_bytes) if guard_bytes else None
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
+    def operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
         if func.overloadpacket in ALLOCATIONS:
             if self.guards is not None:
                 out = self.guards.room_like(out)

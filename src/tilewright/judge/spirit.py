@@ -281,12 +281,10 @@ class _Operators(OperatorMode):
         finally:
             self._paused = before
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
+    def operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
         if not self._paused and not _is_glue(func) and (_tensors(out) or func._schema.is_mutable):
-            flops = _flops(func.overloadpacket, args, kwargs or {}, out)
+            flops = _flops(func.overloadpacket, args, kwargs, out)
             if flops or torch.Tag.nondeterministic_seeded not in func.tags:
                 self._count(func, flops, [*_tensors(args, kwargs), *_tensors(out)])
         return out

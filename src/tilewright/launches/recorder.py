@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch._library.triton import set_wrap_triton_enabled
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -23,6 +24,7 @@ from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
 
 from tilewright.errors import KernelFileError, Where
+from tilewright.launches.custom import body_of
 from tilewright.launches.fake import replaced
 from tilewright.launches.model import Argument, Launch, Recording, TorchOperation
 
@@ -162,7 +164,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
         def tune(tuner: Autotuner, *args: Any, **kwargs: Any) -> None:
             recorder._autotuned(tuner, args, kwargs)
 
-        with replaced(JITFunction, "run", run), replaced(Autotuner, "run", tune), self:
+        with (
+            replaced(JITFunction, "run", run),
+            replaced(Autotuner, "run", tune),
+            set_wrap_triton_enabled(False),
+            self,
+        ):
             yield
 
     def recording(self) -> Recording:
@@ -194,6 +201,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if (body := body_of(func, args, kwargs)) is not None:
+            with self:
+                return body(*args, **kwargs)
         result = func(*args, **kwargs)
         name = f"{func.namespace}.{func._opname}"
         if func.is_view or name in _FREE:

@@ -279,8 +279,10 @@ def test_modules_and_callables_are_found_without_being_imported(
     assert call(model_new(problem, module.f)) == "f(x, self.gate.bias)"
     with pytest.raises(InputError, match="is not defined at the top level of a module"):
         model_new(problem, module.f(1, 2))
-    with pytest.raises(InputError, match="len has no Python source"):
+    with pytest.raises(InputError, match="built-in function len> is no function written in Python"):
         model_new(problem, len)
+    with pytest.raises(InputError, match="int has no Python source"):
+        model_new(problem, int)
     monkeypatch.setattr(module.f, "__module__", "__main__")
     with pytest.raises(InputError, match="f is defined in the script that runs"):
         model_new(problem, module.f)

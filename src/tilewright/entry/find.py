@@ -62,7 +62,11 @@ def _held(function: Callable[..., Any]) -> tuple[Path, str]:
     if isinstance(owner, type) and getattr(function, "__name__", "") == "apply":
         function = owner  # a torch.autograd.Function, handed over as its apply
     function = inspect.unwrap(function)
-    name = getattr(function, "__qualname__", type(function).__qualname__)
+    if not inspect.isfunction(function) and not inspect.isclass(function):
+        raise InputError(
+            f"{function!r} is no function written in Python", mend="name it in its file: FILE.py:FUNCTION"
+        )
+    name = function.__qualname__
     if not name.isidentifier():
         raise InputError(
             f"{name} is not defined at the top level of a module", mend="give a function that is"
@@ -74,7 +78,7 @@ def _held(function: Callable[..., Any]) -> tuple[Path, str]:
         )
     try:
         file = inspect.getsourcefile(function)
-    except TypeError:
+    except TypeError:  # a class that is built in
         file = None
     if file is None:
         raise InputError(f"{name} has no Python source", mend="give a function that is written in a file")

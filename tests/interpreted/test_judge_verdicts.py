@@ -9,6 +9,7 @@ import pytest
 from tilewright.errors import AmbiguousParameters, ProblemError
 from tilewright.evidence import Evidence
 from tilewright.judge.api import check
+from tilewright.judge.findings import Kind
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
 from tilewright.workers import Limits
@@ -276,6 +277,16 @@ def test_a_kernel_is_needed_where_fresh_memory_happens_to_be_right() -> None:
     )
     noise = text("scale.py", ("x * weight + bias,", "(x + 1) - x - 1,"), zeros_let_go)
     assert judged(problem, noise).correct
+
+
+def test_a_reference_that_is_always_zero_is_said_to_prove_little() -> None:
+    """The rows' largest element less the largest of that one is zero, whatever the inputs."""
+    dull = "top = x.amax(1, keepdim=True); return (top - top.amax(1, keepdim=True)).expand_as(x) + 0"
+    problem = text("scale_problem.py", ("return x * self.weight + self.bias", dull))
+    zeros = text("scale.py", ("x * weight + bias,", "x - x,"))
+    notes = judged(problem, zeros, allow=tuple(Kind)).notes
+    assert any("output 0 of the reference is zero on all that was tried" in note for note in notes)
+    assert not any("zero on all" in note for note in judged(text("scale_problem.py"), text("scale.py")).notes)
 
 
 def test_the_budget_follows_the_precision_of_todays_code() -> None:

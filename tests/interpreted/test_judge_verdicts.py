@@ -289,6 +289,14 @@ def test_a_reference_that_is_always_zero_is_said_to_prove_little() -> None:
     assert not any("zero on all" in note for note in judged(text("scale_problem.py"), text("scale.py")).notes)
 
 
+def test_a_verdicts_errors_are_those_of_inputs_as_drawn() -> None:
+    """Off by more where inputs are 32 times larger, within what is allowed there."""
+    large = "x * weight + bias + tl.where((tl.abs(x) > 20) & (tl.abs(x) < 50), 1.5e-8 * x * x, 0.0),"
+    verdict = scaled(("x * weight + bias,", large))
+    assert verdict.correct and "with inputs 32 times larger" in verdict.regimes
+    assert verdict.errors[0].norm_error < 2e-7
+
+
 def test_the_budget_follows_the_precision_of_todays_code() -> None:
     problem = text("steps_problem.py", ("STEPS = 512", "STEPS = 3"))
     budgets = {}

@@ -27,7 +27,8 @@ SHARED = Path(__file__).parents[2].parent / "shared"
 PROBLEM = DATA / "problem.py"
 pytestmark = [
     pytest.mark.compiled,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
+    pytest.mark.xdist_group("optimize"),  # one run serves several tests
     pytest.mark.skipif(torch.cuda.is_available(), reason="what a GPU changes is tested in tests/gpu"),
 ]
 
@@ -35,7 +36,7 @@ pytestmark = [
 def command(folder: Path) -> list[str]:
     return [
         "optimize", str(PROBLEM), "--current", str(DATA / "current.py"), "--gpu", "h100",
-        "--stages", "block_tiling", "-o", str(folder),
+        "--stages", "block_tiling", "--budget", "30m", "-o", str(folder),
     ]  # fmt: skip
 
 
@@ -136,7 +137,8 @@ def test_an_interrupted_run_ends_at_once_and_leaves_a_log_to_resume(tmp_path: Pa
 def test_the_reference_request_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     request = SHARED / "requests" / "vanilla_rnn_block_tiling.txt"
     problem = Path(__file__).parents[2] / "examples" / "vanilla_rnn" / "problem.py"
-    code = main(["optimize", str(problem), "--request", str(request), "-o", str(tmp_path / "run"), "--json"])
+    unhurried = ["--budget", "30m", "-o", str(tmp_path / "run"), "--json"]
+    code = main(["optimize", str(problem), "--request", str(request), *unhurried])
     summary = json.loads(capsys.readouterr().out)
     assert code == 0
     assert summary["gpu"] == "RTX 4090" or "4090" in summary["gpu"]

@@ -16,7 +16,7 @@ from tilewright.runs import read_log
 
 pytestmark = [
     pytest.mark.compiled,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(torch.cuda.is_available(), reason="what a GPU changes is tested in tests/gpu"),
 ]
 
@@ -59,7 +59,19 @@ LOOPLESS = RECURRENT.replace("for t in range(x.shape[1]):", "for t in range(1):"
 def test_a_reference_alone_becomes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     problem, run = tmp_path / "problem.py", tmp_path / "run"
     problem.write_text(RECURRENT)
-    command = ["optimize", str(problem), "--gpu", "rtx4090", "--precision", "tf32", "-o", str(run), "--json"]
+    command = [
+        "optimize",
+        str(problem),
+        "--gpu",
+        "rtx4090",
+        "--precision",
+        "tf32",
+        "--budget",
+        "30m",
+        "-o",
+        str(run),
+        "--json",
+    ]
     assert main(command) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["verdict"]["outcome"] == "correct"
@@ -93,7 +105,18 @@ def test_stages_that_need_code_ask_for_it(tmp_path: Path, capsys: pytest.Capture
 def test_a_plan_can_be_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     problem, run = tmp_path / "problem.py", tmp_path / "run"
     problem.write_text(RECURRENT)
-    command = ["optimize", str(problem), "--gpu", "rtx4090", "--precision", "tf32", "-o", str(run)]
+    command = [
+        "optimize",
+        str(problem),
+        "--gpu",
+        "rtx4090",
+        "--precision",
+        "tf32",
+        "--budget",
+        "30m",
+        "-o",
+        str(run),
+    ]
     assert main([*command, "--plan", "spread"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     kernel, forward = said.partition("best.py on RTX 4090")[2].split("one forward:")

@@ -48,10 +48,15 @@ class Proposals:
 
 
 class Proposer(Protocol):
-    """Suggests candidates for a stage. It never judges its own work."""
+    """Suggests candidates for a stage. It never judges its own work.
+
+    `stages` are those it serves; `winners` is how many of its candidates `finish` can make something of, at
+    least 1: without a GPU, where the estimate ranks them, no more are judged than that.
+    """
 
     name: str
     stages: frozenset[str]
+    winners: int
 
     def propose(self, situation: Situation) -> Proposals:
         """Candidates for this stage, possibly none, with a note for whatever was declined."""

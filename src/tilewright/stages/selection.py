@@ -124,22 +124,22 @@ def _screened(
 
 
 def judge_all(
-    session: Session, stage: Stage, contenders: Sequence[Contender], *, overtime: bool = False
+    session: Session, stage: Stage, contenders: Sequence[Contender], most: int, *, overtime: bool = False
 ) -> list[Contender]:
     """Those that the judge calls correct, in the order given, until the budget is spent.
 
-    Args:
-        overtime: judge them although it is, because what was found depends on them.
+    Without a GPU they come ranked by estimate and nothing will be timed, so judging ends once `most` are
+    correct.
 
-    Without a GPU they come ranked by estimate and nothing will be timed, so judging ends once as many
-    are correct as can reach the result.
+    Args:
+        overtime: judge them although the budget is spent, because what was found depends on them.
     """
+    enough = len(contenders) if session.on_gpu else most
     pending, correct = deque(contenders), list[Contender]()
     with ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
-        while (
-            pending and (overtime or not session.out_of_time) and (session.on_gpu or len(correct) < FINALISTS)
-        ):
-            batch = [pending.popleft() for _ in range(min(JUDGED_AT_ONCE, len(pending)))]
+        while pending and (overtime or not session.out_of_time) and len(correct) < enough:
+            count = min(JUDGED_AT_ONCE, len(pending), enough - len(correct))
+            batch = [pending.popleft() for _ in range(count)]
             verdicts = pool.map(lambda contender: _judge(session, stage, contender), batch)
             correct.extend(c for c, verdict in zip(batch, verdicts, strict=True) if verdict.correct)
     _set_aside(

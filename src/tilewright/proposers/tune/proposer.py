@@ -30,6 +30,7 @@ class LaunchTuning:
 
     name = "launch tuning"
     stages = frozenset({"block_tiling", "advanced_memory"})
+    winners = 3
 
     def propose(self, situation: Situation) -> Proposals:
         """Candidates near the best file so far, one kernel at a time and all at once.

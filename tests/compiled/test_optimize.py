@@ -28,7 +28,6 @@ PROBLEM = DATA / "problem.py"
 pytestmark = [
     pytest.mark.compiled,
     pytest.mark.timeout(1200),
-    pytest.mark.xdist_group("optimize"),  # one run serves several tests
     pytest.mark.skipif(torch.cuda.is_available(), reason="what a GPU changes is tested in tests/gpu"),
 ]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tilewright.errors import ProblemError, SetupError
 from tilewright.problem import Problem
 from tilewright.screening.api import screen
+from tilewright.screening.halving import Round
 from tilewright.screening.model import Screening
 
 PROBLEM = """
@@ -94,3 +97,11 @@ def test_without_a_gpu_it_says_so() -> None:
         pytest.skip("there is a GPU")
     with pytest.raises(SetupError, match="needs an NVIDIA GPU"):
         screen(Problem(PROBLEM, "problem.py"), [("a", candidate())], keep=1)
+
+
+def test_a_round_may_let_everybody_pass() -> None:
+    """As where all configurations are timed alike, to know the best of them."""
+    sources = [("quick", candidate()), ("slow", candidate("time.sleep(0.03)"))]
+    every = (Round(3, math.inf, 1.0),)
+    result = screen(Problem(PROBLEM, "problem.py"), sources, keep=1, device="cpu", rounds=every)
+    assert [len(one.device_us) for one in result.candidates] == [3, 3]

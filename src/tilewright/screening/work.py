@@ -41,6 +41,7 @@ from tilewright.judge.verdict import Outcome
 from tilewright.problem import import_problem
 from tilewright.screening.halving import Round, ranking, survivors
 from tilewright.screening.model import Notes, Visit, gathered
+from tilewright.serial import structure
 
 BROKEN = 3  # exit code of a process that a candidate took down; its note says how
 
@@ -88,7 +89,7 @@ class Screen:
     def run(self) -> dict[str, Any]:
         inside = list(self.sources)
         done = 0
-        for number, rule in enumerate(Round(**fields) for fields in self.payload["rounds"]):
+        for number, rule in enumerate(structure(self.payload["rounds"], list[Round])):
             self._round(number, rule, inside)
             timed = gathered(self.sources, self.notes.read())
             inside = survivors({label: timed[label] for label in inside}, rule, self.payload["keep"])

@@ -22,6 +22,8 @@ from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.body import Body
 from tilewright.proposers.rewrite.constant_sizes import constant_parameters
 from tilewright.proposers.rewrite.grids import read_terms
+from tilewright.proposers.rewrite.hosts import require_launched_alone
+from tilewright.proposers.rewrite.products import evaluated, recorded_values
 from tilewright.proposers.rewrite.ranges import Ranges, summands
 
 ALL = "all"
@@ -66,8 +68,8 @@ class Fit:
 
     def holds(self, launch: Launch) -> bool:
         """Whether it does at a recorded launch."""
-        values = {a.name: int(a.value) for a in launch.arguments if a.value and a.value.isdigit()}
-        size, block = _product(self.size, values), _product(ast.parse(self.block, mode="eval").body, values)
+        values = recorded_values(launch)
+        size, block = evaluated(self.size, values), evaluated(ast.parse(self.block, mode="eval").body, values)
         if size is None or block is None:
             return False
         return size >= block if self.base is None else size % block == 0
@@ -113,8 +115,7 @@ def _fits(view: View, kernel: Kernel, body: Body) -> list[Fit]:
         Declined: there is none.
     """
     launches = view.launches(kernel)
-    if any(kernel.name in other.calls for other in view.file.kernels):
-        raise Declined("another kernel calls it, with a grid of its own")
+    require_launched_alone(view, kernel)
     sizes = {p.name for p in kernel.parameters if p.constexpr}
     with contextlib.suppress(Declined):
         sizes |= set(constant_parameters(view, kernel))
@@ -156,7 +157,7 @@ def _fit(body: Body, node: ast.expr, sizes: set[str]) -> Fit | None:
     if not (block.isidentifier() or block.isdigit()):
         return None
     fit = Fit(node, bounds[0], limit[0], block, next((term for term in plus if term is not aranges[0]), None))
-    return fit if fit.names and fit.names <= sizes and _product(fit.size, dict.fromkeys(sizes, 1)) else None
+    return fit if fit.names and fit.names <= sizes and _is_product(fit.size) else None
 
 
 def _bounds(node: ast.expr) -> tuple[ast.expr, ast.expr] | None:
@@ -176,18 +177,17 @@ def _bounds(node: ast.expr) -> tuple[ast.expr, ast.expr] | None:
             return None
 
 
-def _product(node: ast.expr, values: dict[str, int]) -> int | None:
-    """The value of a product of names and integers; None for anything else."""
+def _is_product(node: ast.expr) -> bool:
+    """Whether an expression is a product of names and positive integers."""
     match node:
         case ast.Constant(value=int(value)):
-            return value
-        case ast.Name(id=name):
-            return values.get(name)
+            return value > 0
+        case ast.Name():
+            return True
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            a, b = _product(left, values), _product(right, values)
-            return None if a is None or b is None else a * b
+            return _is_product(left) and _is_product(right)
         case _:
-            return None
+            return False
 
 
 def _arange(term: ast.expr) -> ast.expr | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tilewright.kernelfile import Kernel
 from tilewright.launches.model import Launch
-from tilewright.proposers.rewrite.base import Declined, View
+from tilewright.proposers.rewrite.base import View
+from tilewright.proposers.rewrite.hosts import require_launched_alone
 
 
 def only_read(view: View, kernel: Kernel) -> frozenset[str]:
@@ -14,8 +15,7 @@ def only_read(view: View, kernel: Kernel) -> frozenset[str]:
         Declined: the forward does not launch the kernel, or another kernel calls it.
     """
     launches = view.launches(kernel)
-    if any(kernel.name in other.calls for other in view.file.kernels):
-        raise Declined("another kernel calls it, with memory of its own")
+    require_launched_alone(view, kernel)
     sites = view.file.sites(kernel.name)
     found = set()
     for name in kernel.reads:

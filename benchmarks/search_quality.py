@@ -39,6 +39,7 @@ from tilewright.errors import TilewrightError
 from tilewright.gpu.plugged import plugged_in
 from tilewright.inspect.api import inspect, inspect_many
 from tilewright.inspect.model import Inspection
+from tilewright.judge.statistics import median
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
 from tilewright.proposers.base import Situation
@@ -112,7 +113,7 @@ class Quality:
 
 def quality(record: SearchRecord) -> Quality:
     """Raises RecordError where nothing was timed, or the search found nothing."""
-    times = {i: _median(c.all_us) for i, c in enumerate(record.configurations) if c.all_us}
+    times = {i: median(c.all_us) for i, c in enumerate(record.configurations) if c.all_us}
     if not times or record.found not in times:
         raise RecordError(f"{record.kernel}: the search, or the exhaustive run, timed nothing")
     best = min(times.values())
@@ -238,10 +239,6 @@ def newest(folder: Path) -> list[SearchRecord]:
     """The newest record of each kernel."""
     dated = sorted((read(path) for path in folder.glob(f"{NAME}-*.json")), key=lambda record: record.date)
     return list({record.kernel: record for record in dated}.values())
-
-
-def _median(samples: Sequence[float]) -> float:
-    return sorted(samples)[len(samples) // 2]
 
 
 def _estimate(inspection: Inspection | None) -> float | None:

@@ -149,20 +149,10 @@ def fresh_name(path: Path) -> str:
 
 def model_new(case: Case, path: Path) -> Run:
     """A ModelNew file with the reference's parameters."""
-    import torch
-
-    from tilewright.judge.sides import pairs, seed_everything, state_of
+    from tilewright.judge.sides import build_candidate
 
     arguments, device = case.problem.get_init_inputs(), case.inputs[0].device
-    seed_everything(0)
-    model = load(path).ModelNew(*arguments)
-    state, own = state_of(case.model), state_of(model)
-    parameters = {name: tuple(value.shape) for name, value in model.named_parameters()}
-    buffers = {name: tuple(value.shape) for name, value in model.named_buffers()}
-    with torch.no_grad():
-        for new, old in pairs(case.model, parameters, buffers, None).items():
-            own[new].copy_(state[old])
-    model = model.to(device)
+    model = build_candidate(load(path).ModelNew, arguments, case.model, 0, device)
     return partial(model.eval(), *case.inputs)
 
 

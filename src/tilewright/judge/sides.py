@@ -65,6 +65,30 @@ def build_reference(
     return model
 
 
+def build_candidate(
+    model_new: Callable[..., nn.Module],
+    init_inputs: list[Any],
+    reference: nn.Module,
+    seed: int,
+    device: torch.device,
+    mapping: Mapping[str, str] | None = None,
+) -> nn.Module:
+    """ModelNew with the reference's parameters, where it shares a process with the reference.
+
+    Raises:
+        AmbiguousParameters: they match in more than one way, or not at all.
+    """
+    seed_everything(seed)
+    model = model_new(*cloned(init_inputs))
+    own, state = state_of(model), state_of(reference)
+    parameters = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    buffers = {name: tuple(value.shape) for name, value in model.named_buffers()}
+    with torch.no_grad():
+        for new, old in pairs(reference, parameters, buffers, mapping).items():
+            own[new].copy_(state[old])
+    return model.to(device)
+
+
 def pairs(
     reference: nn.Module,
     parameters: Mapping[str, Sequence[int]],

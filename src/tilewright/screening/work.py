@@ -26,14 +26,13 @@ from tilewright.judge.budget import Undecidable
 from tilewright.judge.failures import CandidateFailure, candidate_code
 from tilewright.judge.poison import Poisoned, poison_free_memory
 from tilewright.judge.sides import (
+    build_candidate,
     build_reference,
     cloned,
     draw,
     forward,
     import_candidate,
-    pairs,
     seed_everything,
-    state_of,
 )
 from tilewright.judge.stopwatch import Stopwatch
 from tilewright.judge.trial import find_truth, settle
@@ -101,8 +100,8 @@ class Screen:
 
     def _round(self, number: int, rule: Round, inside: list[str]) -> None:
         """A turn for each; after the first round only until time is up."""
-        over = {visit.label for visit in self.notes.read() if visit.round == number and not visit.began}
-        over |= {visit.label for visit in self.notes.read() if visit.problem}
+        visits = [visit for visit in self.notes.read() if not visit.began]
+        over = {visit.label for visit in visits if visit.round == number or visit.problem}
         for label in self.order.sample(inside, len(inside)):
             if label in over:
                 continue
@@ -156,19 +155,10 @@ class Screen:
         """A new instance with the reference's parameters."""
         if label not in self.classes:
             self.classes[label] = import_candidate(self.sources[label], label)
-        seed_everything(self.seed)
-        model: nn.Module = self.classes[label](*cloned(self.init_inputs))
-        mine, theirs = state_of(model), state_of(self.reference)
-        matched = pairs(
-            self.reference,
-            {name: list(value.shape) for name, value in model.named_parameters()},
-            {name: list(value.shape) for name, value in model.named_buffers()},
-            self.payload["mapping"],
+        mapping = self.payload["mapping"]
+        return build_candidate(
+            self.classes[label], self.init_inputs, self.reference, self.seed, self.device, mapping
         )
-        with torch.no_grad():
-            for new, old in matched.items():
-                mine[new].copy_(theirs[old])
-        return model.to(self.device)
 
     def _late(self) -> bool:
         return time.time() > float(self.payload["until"])

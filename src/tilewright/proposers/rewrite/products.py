@@ -10,6 +10,7 @@ from tilewright.kernelfile.scopes import fold, last_name
 from tilewright.launches.model import Launch
 from tilewright.proposers.rewrite.base import Declined, Inapplicable
 from tilewright.proposers.rewrite.body import Body
+from tilewright.proposers.rewrite.hosts import blocks
 
 RANGES = ("range", "tl.range")
 
@@ -68,7 +69,7 @@ def product_loop(body: Body) -> ProductLoop:
     bindings = [
         b.statement for b in body.bindings(accumulator) if b.statement.lineno <= (loop.end_lineno or 0)
     ]
-    block = _block_of(body, loop)
+    block = next((among for statement, among in blocks(body.function) if statement is loop), ())
     if (
         len(bindings) != 2
         or bindings[1] is not update
@@ -160,12 +161,3 @@ def _accumulator(statement: ast.stmt, dot: ast.Call) -> str:
             return name if isinstance(other, ast.Name) and other.id == name and not given else ""
         case _:
             return ""
-
-
-def _block_of(body: Body, statement: ast.stmt) -> Sequence[ast.stmt]:
-    """The statements that one is among."""
-    holder = body.parent(statement)
-    for _, value in ast.iter_fields(holder) if holder is not None else ():
-        if isinstance(value, list) and any(one is statement for one in value):
-            return value
-    return ()

@@ -5,50 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from timing_sides import PROBLEM, candidate
 
 from tilewright.errors import ProblemError, SetupError
 from tilewright.problem import Problem
 from tilewright.screening.api import screen
 from tilewright.screening.halving import Round
 from tilewright.screening.model import Screening
-
-PROBLEM = """
-import torch
-from torch import nn
-
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(8))
-
-    def forward(self, x):
-        return x * self.weight
-
-def get_inputs():
-    return [torch.rand(16, 8)]
-
-def get_init_inputs():
-    return []
-"""
-CANDIDATE = """
-import os
-import time
-import torch
-from torch import nn
-
-class ModelNew(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(8))
-
-    def forward(self, x):
-        {forward}
-        return x * self.weight
-"""
-
-
-def candidate(forward: str = "pass") -> str:
-    return CANDIDATE.format(forward=forward)
 
 
 def screened(**forwards: str) -> Screening:
@@ -76,7 +39,9 @@ def test_the_slower_are_dropped_and_a_failure_costs_only_its_own_turn() -> None:
 
 
 def test_one_that_hangs_and_one_that_kills_the_process_are_out_and_the_rest_goes_on() -> None:
-    result = screened(fine="pass", hangs="while True: pass", dies="os._exit(9)", slow="time.sleep(0.03)")
+    result = screened(
+        fine="pass", hangs="while True: pass", dies="import os; os._exit(9)", slow="time.sleep(0.03)"
+    )
     assert [one.label for one in result.candidates][:2] == ["fine", "slow"]
     problems = {one.label: one.problem for one in result.candidates if one.problem}
     assert set(problems) == {"hangs", "dies"}

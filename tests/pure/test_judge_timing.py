@@ -16,6 +16,7 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 from scipy import stats
+from timing_sides import PROBLEM, candidate
 
 from tilewright.judge import sampling
 from tilewright.judge.failures import CandidateFailure
@@ -25,43 +26,6 @@ from tilewright.judge.speed import decide
 from tilewright.judge.speed_model import Block, Rules, SpeedOutcome
 from tilewright.judge.timing import time_all
 from tilewright.judge.timing_model import Side
-
-PROBLEM = """
-import torch
-from torch import nn
-
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(8))
-
-    def forward(self, x):
-        return x * self.weight
-
-def get_inputs():
-    return [torch.rand(16, 8)]
-
-def get_init_inputs():
-    return []
-"""
-CANDIDATE = """
-import time
-import torch
-from torch import nn
-{above}
-class ModelNew(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(8))
-
-    def forward(self, x):
-        {forward}
-        return x * self.weight
-"""
-
-
-def candidate(forward: str = "pass", above: str = "") -> str:
-    return CANDIDATE.format(forward=forward, above=above)
 
 
 def payload(*sources: str | None, **others: object) -> dict[str, object]:

@@ -37,8 +37,8 @@ from sides import has_gpu
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
 
 from tilewright.errors import TilewrightError
-from tilewright.judge.speed import recompute
-from tilewright.judge.speed_model import CONDITIONS, Block, Ratio, Rules, SpeedOutcome, SpeedVerdict
+from tilewright.judge.speed.decision import recompute
+from tilewright.judge.speed.model import CONDITIONS, Block, Ratio, Rules, SpeedOutcome, SpeedVerdict
 from tilewright.serial import from_json
 
 NAME = "false_alarms"
@@ -128,7 +128,7 @@ class AlarmRecord(Provenance):
     trials: tuple[Trial, ...]
     method: str = (
         "A block's two medians are all of it that a verdict depends on: blocks of one sample a side, these "
-        "medians, give every verdict again by tilewright.judge.speed.recompute."
+        "medians, give every verdict again by tilewright.judge.speed.decision.recompute."
     )
     format: int = FORMAT
 

@@ -16,8 +16,8 @@ from recording import RESULTS, ROOT, Record, RecordError, Side, shown, spread
 
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
 
-from tilewright.judge.speed import recompute
-from tilewright.judge.speed_model import SpeedOutcome, SpeedVerdict
+from tilewright.judge.speed.decision import recompute
+from tilewright.judge.speed.model import SpeedOutcome, SpeedVerdict
 from tilewright.serial import from_json
 
 NAME = "kernel_set"

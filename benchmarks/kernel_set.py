@@ -39,7 +39,7 @@ from recording import RESULTS, Record, RecordError, write
 from sides import Case, Entry, case_of, compiled_reference, has_gpu, measure, model_new
 
 from tilewright.errors import TilewrightError
-from tilewright.judge.speed_model import SpeedVerdict
+from tilewright.judge.speed.model import SpeedVerdict
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
 from tilewright.runs import digest

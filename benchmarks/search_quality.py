@@ -39,7 +39,7 @@ from tilewright.errors import TilewrightError
 from tilewright.gpu.plugged import plugged_in
 from tilewright.inspect.api import inspect, inspect_many
 from tilewright.inspect.model import Inspection
-from tilewright.judge.statistics import median
+from tilewright.judge.speed.statistics import median
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
 from tilewright.proposers.base import Situation

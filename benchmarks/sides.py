@@ -104,7 +104,7 @@ def case_of(path: Path, device: Any, seed: int) -> Case:
     """A problem file's weights and inputs, drawn on the CPU from `seed`; its output computed on `device`."""
     import torch
 
-    from tilewright.judge.precision import is_real
+    from tilewright.judge.answer.precision import is_real
     from tilewright.judge.trial import run_in_float64
 
     problem = load(path)

@@ -29,7 +29,7 @@ _HOME = {
     "Request": "tilewright.request",
     "Summary": "tilewright.stages.summary",
     "TilewrightError": "tilewright.errors",
-    "Timing": "tilewright.judge.timing_model",
+    "Timing": "tilewright.judge.speed.samples",
     "Verdict": "tilewright.judge.verdict",
     "check": "tilewright.judge.api",
     "find_gpu": "tilewright.gpu.catalogue:find",
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from tilewright.inspect.model import Inspection as Inspection
     from tilewright.judge.api import check as check
     from tilewright.judge.api import time_sides as time_sides
-    from tilewright.judge.timing_model import Timing as Timing
+    from tilewright.judge.speed.samples import Timing as Timing
     from tilewright.judge.verdict import Outcome as Outcome
     from tilewright.judge.verdict import Verdict as Verdict
     from tilewright.kernelfile import KernelFile as KernelFile

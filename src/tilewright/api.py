@@ -17,7 +17,7 @@ from tilewright.errors import InputError
 from tilewright.gpu.catalogue import find
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
-from tilewright.judge.findings import Kind
+from tilewright.judge.means.findings import Kind
 from tilewright.kernelfile import KernelFile
 from tilewright.machine import this_machine
 from tilewright.problem import Problem

@@ -37,9 +37,9 @@ from tilewright.candidate import Candidate
 from tilewright.errors import RunFolderError, Where
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection
-from tilewright.judge.findings import Kind
-from tilewright.judge.speed_model import SpeedVerdict
-from tilewright.judge.timing_model import Timing
+from tilewright.judge.means.findings import Kind
+from tilewright.judge.speed.model import SpeedVerdict
+from tilewright.judge.speed.samples import Timing
 from tilewright.judge.verdict import Verdict
 from tilewright.machine import Machine
 from tilewright.screening.model import Screening

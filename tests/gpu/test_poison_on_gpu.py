@@ -19,7 +19,7 @@ def _gpu() -> None:
 def test_free_memory_is_handed_out_poisoned_and_live_memory_is_kept(finite: bool) -> None:
     import torch
 
-    from tilewright.judge.poison import FINITE, poison_free_memory
+    from tilewright.judge.means.poison import FINITE, poison_free_memory
 
     kept = [torch.full((size,), 3.0, device="cuda") for size in (10, 1000, 10**6)]
     freed = [torch.zeros(size, device="cuda") for size in (10, 1000, 10**6, 10**7)]
@@ -39,7 +39,7 @@ def test_free_memory_is_handed_out_poisoned_and_live_memory_is_kept(finite: bool
 def test_memory_that_a_running_kernel_still_uses_is_waited_for() -> None:
     import torch
 
-    from tilewright.judge.poison import poison_free_memory
+    from tilewright.judge.means.poison import poison_free_memory
 
     a = torch.ones(2048, 2048, device="cuda")
     for _ in range(20):
@@ -51,7 +51,7 @@ def test_memory_that_a_running_kernel_still_uses_is_waited_for() -> None:
 def test_free_memory_of_another_stream_is_filled_too() -> None:
     import torch
 
-    from tilewright.judge.poison import poison_free_memory
+    from tilewright.judge.means.poison import poison_free_memory
 
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
@@ -64,7 +64,7 @@ def test_free_memory_of_another_stream_is_filled_too() -> None:
 def test_a_write_past_the_end_on_the_device_breaks_a_guard() -> None:
     import torch
 
-    from tilewright.judge.poison import Poisoned
+    from tilewright.judge.means.poison import Poisoned
 
     mode = Poisoned(guard_bytes=4096)
     with mode:

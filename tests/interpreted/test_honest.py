@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tilewright.judge.api import check
-from tilewright.judge.findings import Kind
+from tilewright.judge.means.findings import Kind
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import Problem
 

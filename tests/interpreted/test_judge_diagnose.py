@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tilewright.judge.budget import Expected, expectation
-from tilewright.judge.diagnose import diagnose
-from tilewright.judge.precision import rounded
+from tilewright.judge.answer.budget import Expected, expectation
+from tilewright.judge.answer.diagnose import diagnose
+from tilewright.judge.answer.precision import rounded
 
 pytestmark = pytest.mark.interpreted
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tilewright.judge.failures import diagnosed
-from tilewright.judge.memory import StrayAccess
+from tilewright.judge.interpreted.memory import StrayAccess
 from tilewright.judge.verdict import Outcome
 
 pytestmark = pytest.mark.interpreted

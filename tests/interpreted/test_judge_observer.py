@@ -14,7 +14,7 @@ WATCH = """
 import os, sys
 os.environ["TRITON_INTERPRET"] = "1"
 import torch, triton
-from tilewright.judge.observer import Observer
+from tilewright.judge.means.observer import Observer
 from tilewright.problem import import_source
 observer = Observer("candidate.py")
 report = observer.findings
@@ -28,7 +28,7 @@ TROUBLE = """
 import builtins, ctypes, functools, gc, inspect, os, socket, subprocess, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import torch
-import tilewright.judge.findings
+import tilewright.judge.means.findings
 def poll(): pass
 def named(): return sys._getframe(1)
 threading.Thread(target=functools.partial(poll)).start()
@@ -55,7 +55,7 @@ time.perf_counter = time.time
 builtins.print = lambda *words: None
 sys.stdout = sys.stderr
 sys.modules["time"] = sys
-tilewright.judge.findings.forbidden = lambda *_: []
+tilewright.judge.means.findings.forbidden = lambda *_: []
 """
 EXPECTED = """
 probe|line 5 names tilewright
@@ -84,7 +84,7 @@ patch|time.perf_counter was replaced
 patch|builtins.print was replaced by <lambda> (candidate.py:29)
 patch|sys.stdout was replaced
 patch|sys.modules['time'] was replaced
-patch|tilewright.judge.findings.forbidden was replaced by <lambda> (candidate.py:32)
+patch|tilewright.judge.means.findings.forbidden was replaced by <lambda> (candidate.py:32)
 """
 ORDINARY = """
 import collections, contextlib, dataclasses, enum, functools, logging, math, os, typing, warnings

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilewright.judge.poison import FINITE, Guards, Poisoned, free_blocks, poison_value
+from tilewright.judge.means.poison import FINITE, Guards, Poisoned, free_blocks, poison_value
 
 pytestmark = pytest.mark.interpreted
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8, torch.int64, torch.bool]

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tilewright.judge.budget import Undecidable, expectation
-from tilewright.judge.poison import Poisoned
-from tilewright.judge.precision import Float64, plain_arithmetic, rounded
+from tilewright.judge.answer.budget import Undecidable, expectation
+from tilewright.judge.answer.precision import Float64, plain_arithmetic, rounded
+from tilewright.judge.means.poison import Poisoned
 
 pytestmark = pytest.mark.interpreted
 

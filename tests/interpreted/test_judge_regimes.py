@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilewright.judge.budget import expectation
-from tilewright.judge.regimes import CHANGEABLE, REGIMES, Regime, changeable, defined, root_mean_square
+from tilewright.judge.answer.budget import expectation
+from tilewright.judge.inputs.regimes import CHANGEABLE, REGIMES, Regime, changeable, defined, root_mean_square
 
 pytestmark = pytest.mark.interpreted
 

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilewright.judge import slices
-from tilewright.judge.budget import CAP, FACTOR, TF32_FACTOR, Expected, expectation
-from tilewright.judge.compare import Comparison, compare
-from tilewright.judge.precision import rounded
+from tilewright.judge.answer import slices
+from tilewright.judge.answer.budget import CAP, FACTOR, TF32_FACTOR, Expected, expectation
+from tilewright.judge.answer.compare import Comparison, compare
+from tilewright.judge.answer.precision import rounded
 from tilewright.judge.verdict import Outcome
 
 pytestmark = pytest.mark.interpreted

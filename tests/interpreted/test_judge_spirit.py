@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from triton.runtime.interpreter import InterpretedFunction
 
-from tilewright.judge.findings import Kind
-from tilewright.judge.spirit import DeviceKernel, Ran, Work, failing, findings_from, recorded, skipped
+from tilewright.judge.means.findings import Kind
+from tilewright.judge.means.spirit import DeviceKernel, Ran, Work, failing, findings_from, recorded, skipped
 
 pytestmark = pytest.mark.interpreted
 

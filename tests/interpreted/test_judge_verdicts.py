@@ -9,7 +9,7 @@ import pytest
 from tilewright.errors import AmbiguousParameters, ProblemError
 from tilewright.evidence import Evidence
 from tilewright.judge.api import check
-from tilewright.judge.findings import Kind
+from tilewright.judge.means.findings import Kind
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
 from tilewright.workers import Limits

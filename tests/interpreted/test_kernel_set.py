@@ -14,9 +14,9 @@ sys.path.append(str(BENCHMARKS))  # scripts, not a package: they import one anot
 import sides  # noqa: E402
 
 from tilewright.contract import breaches  # noqa: E402
+from tilewright.judge.answer.budget import ULPS  # noqa: E402
 from tilewright.judge.api import check  # noqa: E402
-from tilewright.judge.budget import ULPS  # noqa: E402
-from tilewright.judge.constants import size_constants, with_sizes  # noqa: E402
+from tilewright.judge.inputs.constants import size_constants, with_sizes  # noqa: E402
 from tilewright.judge.verdict import Outcome  # noqa: E402
 from tilewright.kernelfile import KernelFile  # noqa: E402
 from tilewright.problem import Problem  # noqa: E402

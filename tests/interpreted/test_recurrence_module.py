@@ -9,7 +9,7 @@ import pytest
 from tilewright.contract import breaches
 from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check
-from tilewright.judge.findings import Kind
+from tilewright.judge.means.findings import Kind
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed

@@ -11,7 +11,7 @@ import pytest
 
 from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check
-from tilewright.judge.assembly import FORMS
+from tilewright.judge.interpreted.assembly import FORMS
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence.emit.module import module
 from tilewright.proposers.recurrence.frontend.passes import compile_network

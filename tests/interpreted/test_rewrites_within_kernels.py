@@ -27,7 +27,7 @@ pytestmark = pytest.mark.interpreted
 PROGRAM = """
 import importlib.util, json, sys
 import torch
-from tilewright.judge.interpreter import repair
+from tilewright.judge.interpreted.interpreter import repair
 
 repair()
 

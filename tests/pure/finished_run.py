@@ -9,9 +9,9 @@ from pathlib import Path
 from tilewright.candidate import Candidate
 from tilewright.evidence import Evidence
 from tilewright.gpu.catalogue import find
-from tilewright.judge.speed import recompute
-from tilewright.judge.speed_model import Block, Rules
-from tilewright.judge.timing_model import Samples, Side, Timing
+from tilewright.judge.speed.decision import recompute
+from tilewright.judge.speed.model import Block, Rules
+from tilewright.judge.speed.samples import Samples, Side, Timing
 from tilewright.judge.verdict import Outcome, OutputError, Verdict
 from tilewright.machine import this_machine
 from tilewright.runs import Asked, Decided, Tried, digest, open_run

@@ -12,7 +12,7 @@ from finished_run import BETTER, DECIDED, DEVICE, GIVEN, HEAT, SUMMARY, WORSE, d
 
 from tilewright import manifest
 from tilewright.evidence import Evidence
-from tilewright.judge.timing_model import Samples
+from tilewright.judge.speed.samples import Samples
 from tilewright.serial import to_json
 from tilewright.stages.race import gain_of
 

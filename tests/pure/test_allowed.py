@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tilewright.judge.findings import Finding, Kind
+from tilewright.judge.means.findings import Finding, Kind
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.stages.session import allowed
 

@@ -12,9 +12,9 @@ from tilewright.errors import NotTimed
 from tilewright.gpu import plugged
 from tilewright.gpu.catalogue import find
 from tilewright.judge import api
-from tilewright.judge.speed import recompute
-from tilewright.judge.speed_model import Block, Rules, SpeedVerdict
-from tilewright.judge.timing_model import Samples, Side, Timing
+from tilewright.judge.speed.decision import recompute
+from tilewright.judge.speed.model import Block, Rules, SpeedVerdict
+from tilewright.judge.speed.samples import Samples, Side, Timing
 from tilewright.judge.verdict import Outcome, Verdict
 
 DATA = Path(__file__).parents[1] / "data" / "judge"

@@ -18,8 +18,8 @@ sys.path.append(str(BENCHMARKS))  # scripts, not a package: they import one anot
 import false_alarms  # noqa: E402
 import recording  # noqa: E402
 
-from tilewright.judge.speed import decide  # noqa: E402
-from tilewright.judge.speed_model import Block, Rules, SpeedOutcome, SpeedVerdict  # noqa: E402
+from tilewright.judge.speed.decision import decide  # noqa: E402
+from tilewright.judge.speed.model import Block, Rules, SpeedOutcome, SpeedVerdict  # noqa: E402
 
 SOURCE = "import torch\nREPEATS = 1000\n"
 CONDITION = "device time, cold L2"

@@ -7,7 +7,7 @@ import ast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tilewright.judge.constants import described, integer_literals, size_constants, with_sizes
+from tilewright.judge.inputs.constants import described, integer_literals, size_constants, with_sizes
 
 PROBLEM = """\
 import torch

@@ -6,7 +6,7 @@ import dataclasses
 
 from tilewright.evidence import Evidence, Figure
 from tilewright.inspect.model import Floor
-from tilewright.judge.floor import below_floor
+from tilewright.judge.speed.floor import below_floor
 
 
 def estimated(value: float) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tilewright.judge.statistics import median, spread
+from tilewright.judge.speed.statistics import median, spread
 
 
 def test_one_stalled_sample_moves_nothing() -> None:

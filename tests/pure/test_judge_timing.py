@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from timing_sides import PROBLEM, candidate
 
-from tilewright.judge import sampling
 from tilewright.judge.failures import CandidateFailure
-from tilewright.judge.lane import Lane, Reading
-from tilewright.judge.sampling import BLOCKS_OF_A_PROCESS, Blocks, _within, compare_speed
-from tilewright.judge.speed import decide
-from tilewright.judge.speed_model import Block, Rules, SpeedOutcome
-from tilewright.judge.timing import time_all
-from tilewright.judge.timing_model import Side
+from tilewright.judge.speed import sampling
+from tilewright.judge.speed.decision import decide
+from tilewright.judge.speed.lane import Lane, Reading
+from tilewright.judge.speed.model import Block, Rules, SpeedOutcome
+from tilewright.judge.speed.samples import Side
+from tilewright.judge.speed.sampling import BLOCKS_OF_A_PROCESS, Blocks, _within, compare_speed
+from tilewright.judge.speed.timing import time_all
 
 
 def payload(*sources: str | None, **others: object) -> dict[str, object]:

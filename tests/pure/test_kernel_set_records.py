@@ -22,8 +22,8 @@ import tables  # noqa: E402
 
 from tilewright.errors import NotTimed, ProblemError  # noqa: E402
 from tilewright.evidence import Evidence  # noqa: E402
-from tilewright.judge.speed import decide  # noqa: E402
-from tilewright.judge.speed_model import Block, Rules, SpeedVerdict  # noqa: E402
+from tilewright.judge.speed.decision import decide  # noqa: E402
+from tilewright.judge.speed.model import Block, Rules, SpeedVerdict  # noqa: E402
 from tilewright.judge.verdict import Outcome, Verdict  # noqa: E402
 from tilewright.stages.diagnosis import Outlook  # noqa: E402
 from tilewright.stages.summary import StageReport, Step, Summary  # noqa: E402

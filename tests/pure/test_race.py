@@ -14,9 +14,9 @@ from tilewright.errors import NotTimed, SetupError, WorkerTimeout
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.catalogue import find
 from tilewright.inspect.model import Floor, Inspection
-from tilewright.judge.speed import recompute
-from tilewright.judge.speed_model import Block, Rules, SpeedVerdict
-from tilewright.judge.timing_model import Samples, Side, Timing
+from tilewright.judge.speed.decision import recompute
+from tilewright.judge.speed.model import Block, Rules, SpeedVerdict
+from tilewright.judge.speed.samples import Samples, Side, Timing
 from tilewright.problem import Problem
 from tilewright.runs import Decided
 from tilewright.stages import race as module

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilewright.judge.constants import size_constants, with_sizes
+from tilewright.judge.inputs.constants import size_constants, with_sizes
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence.encode import decode, encode
 from tilewright.proposers.recurrence.frontend.passes import compile_network

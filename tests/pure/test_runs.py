@@ -12,7 +12,7 @@ from tilewright import manifest
 from tilewright.candidate import Candidate
 from tilewright.errors import RunFolderError
 from tilewright.gpu.catalogue import find
-from tilewright.judge.timing_model import Samples, Side, Timing
+from tilewright.judge.speed.samples import Samples, Side, Timing
 from tilewright.judge.verdict import Outcome, OutputError, Verdict
 from tilewright.runs import Asked, Decided, Tried, open_run, read_lines, read_log
 

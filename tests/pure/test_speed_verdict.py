@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tilewright.judge.speed import decide, recompute
-from tilewright.judge.speed_model import Block, Rules, SpeedOutcome, SpeedVerdict
+from tilewright.judge.speed.decision import decide, recompute
+from tilewright.judge.speed.model import Block, Rules, SpeedOutcome, SpeedVerdict
 from tilewright.serial import structure
 from tilewright.worker import plain
 

@@ -60,7 +60,7 @@ from tilewright.cli import main
 from tilewright.errors import NotTimed
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.catalogue import find
-from tilewright.judge.speed_model import SpeedVerdict
+from tilewright.judge.speed.model import SpeedVerdict
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.machine import Machine, this_machine
 from tilewright.runs import Tried, open_run

@@ -24,11 +24,11 @@ from tilewright.cli.common import (
 )
 from tilewright.errors import InputError, NotTimed, SetupError
 from tilewright.inspect.model import Floor
-from tilewright.judge.findings import Kind
-from tilewright.judge.floor import below_floor
-from tilewright.judge.speed_model import CONDITIONS, SpeedVerdict
-from tilewright.judge.statistics import median, spread
-from tilewright.judge.timing_model import Side, Timing
+from tilewright.judge.means.findings import Kind
+from tilewright.judge.speed.floor import below_floor
+from tilewright.judge.speed.model import CONDITIONS, SpeedVerdict
+from tilewright.judge.speed.samples import Side, Timing
+from tilewright.judge.speed.statistics import median, spread
 from tilewright.judge.verdict import Verdict
 from tilewright.problem import Problem
 

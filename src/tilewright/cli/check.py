@@ -23,7 +23,7 @@ from tilewright.cli.common import (
     resolve_gpu,
 )
 from tilewright.contract import Breach
-from tilewright.judge.findings import Kind
+from tilewright.judge.means.findings import Kind
 from tilewright.judge.sanitizer import TOOLS
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from tilewright.errors import InputError, SetupError
 from tilewright.gpu.model import Gpu
-from tilewright.judge.findings import Kind
+from tilewright.judge.means.findings import Kind
 from tilewright.problem import Problem
 from tilewright.serial import to_json
 

@@ -19,7 +19,7 @@ from tilewright.cli.common import (
     read_source,
 )
 from tilewright.errors import InputError
-from tilewright.judge.findings import Kind
+from tilewright.judge.means.findings import Kind
 from tilewright.problem import Problem
 
 EPILOG = (

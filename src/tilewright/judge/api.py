@@ -23,9 +23,9 @@ from tilewright.evidence import Evidence
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
 from tilewright.gpu.turn import turn
-from tilewright.judge.findings import Kind
-from tilewright.judge.speed_model import CONDITIONS, Rules, SpeedVerdict
-from tilewright.judge.timing_model import Timing
+from tilewright.judge.means.findings import Kind
+from tilewright.judge.speed.model import CONDITIONS, Rules, SpeedVerdict
+from tilewright.judge.speed.samples import Timing
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
@@ -179,7 +179,7 @@ def compare_speed(
 
     Args:
         before, after: texts of ModelNew files; None for the reference, eager.
-        condition: one of speed_model.CONDITIONS: "device time, cold L2", with wall for device, warm for cold.
+        condition: one of model.CONDITIONS: "device time, cold L2", with wall for device, warm for cold.
         rules: when a difference is called; looks that `seconds` has no room for are left out before the
             first sample is taken, except for the first.
         seconds: sampling time, replaced processes counted, the first start and compilation not.

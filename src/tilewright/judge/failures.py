@@ -11,7 +11,7 @@ from triton.compiler.errors import CompilationError
 from triton.runtime.errors import InterpreterError, OutOfResources, PTXASError
 
 from tilewright.errors import AmbiguousParameters, KernelFileError, ProblemError
-from tilewright.judge.memory import StrayAccess
+from tilewright.judge.interpreted.memory import StrayAccess
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import line_of
 

@@ -13,17 +13,17 @@ import torch
 
 from tilewright.errors import ProblemError
 from tilewright.evidence import Evidence
-from tilewright.judge.budget import Expected, Undecidable
+from tilewright.judge.answer.budget import Expected, Undecidable
+from tilewright.judge.answer.compare import flatten
+from tilewright.judge.answer.diagnose import diagnose
 from tilewright.judge.cell.outside import Cell
-from tilewright.judge.compare import flatten
-from tilewright.judge.constants import integer_literals, size_constants
-from tilewright.judge.diagnose import diagnose
 from tilewright.judge.failures import DEVICE_FAULT, CandidateFailure
-from tilewright.judge.findings import Finding, Kind, forbidden
-from tilewright.judge.generality import generality
-from tilewright.judge.means import spirit
-from tilewright.judge.regimes import REGIMES, Regime, defined
-from tilewright.judge.sizes import Fit, fit, matched_at_full_size, measured
+from tilewright.judge.inputs.constants import integer_literals, size_constants
+from tilewright.judge.inputs.generality import generality
+from tilewright.judge.inputs.regimes import REGIMES, Regime, defined
+from tilewright.judge.inputs.sizes import Fit, fit, matched_at_full_size, measured
+from tilewright.judge.means.findings import Finding, Kind, forbidden
+from tilewright.judge.means.needless import spirit
 from tilewright.judge.trial import (
     Called,
     Case,

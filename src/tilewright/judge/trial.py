@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from tilewright.judge.budget import Expected, Undecidable, expectation, magnitude
+from tilewright.judge.answer.budget import Expected, Undecidable, expectation, magnitude
+from tilewright.judge.answer.compare import Comparison, compare, flatten, structure
+from tilewright.judge.answer.precision import Float64, is_real, plain_arithmetic
 from tilewright.judge.cell.outside import Answer, Cell
 from tilewright.judge.cell.protocol import Received, Unsendable, opened
-from tilewright.judge.compare import Comparison, compare, flatten, structure
 from tilewright.judge.failures import one_line, reference_code
-from tilewright.judge.precision import Float64, is_real, plain_arithmetic
 from tilewright.judge.sides import apply, build_reference, cloned, draw, forward, pairs, state_of
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import ProblemModule

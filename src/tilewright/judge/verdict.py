@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tilewright.evidence import Evidence
-from tilewright.judge.findings import Finding
+from tilewright.judge.means.findings import Finding
 
 
 class Outcome(StrEnum):

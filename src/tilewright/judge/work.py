@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tilewright.errors import NotTimed, SetupError, TilewrightError
-from tilewright.judge.speed_model import Rules
+from tilewright.judge.speed.model import Rules
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.serial import structure
 
@@ -73,8 +73,8 @@ def time_sides(payload: dict[str, Any]) -> Any:
     """
     if not torch.cuda.is_available():
         return None
-    from tilewright.judge.budget import Undecidable
-    from tilewright.judge.timing import time_all
+    from tilewright.judge.answer.budget import Undecidable
+    from tilewright.judge.speed.timing import time_all
 
     try:
         return time_all(payload)
@@ -90,9 +90,9 @@ def compare_speed(payload: dict[str, Any]) -> Any:
     """
     if not torch.cuda.is_available():
         return None
-    from tilewright.judge.budget import Undecidable
+    from tilewright.judge.answer.budget import Undecidable
     from tilewright.judge.failures import CandidateFailure
-    from tilewright.judge.sampling import compare_speed as compare
+    from tilewright.judge.speed.sampling import compare_speed as compare
 
     try:
         return compare(payload, structure(payload["rules"], Rules))

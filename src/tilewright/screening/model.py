@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilewright.judge.statistics import median
+from tilewright.judge.speed.statistics import median
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ import torch
 from torch import nn
 
 from tilewright.errors import NotTimed
-from tilewright.judge.budget import Undecidable
+from tilewright.judge.answer.budget import Undecidable
 from tilewright.judge.failures import CandidateFailure, candidate_code
-from tilewright.judge.poison import Poisoned, poison_free_memory
+from tilewright.judge.means.poison import Poisoned, poison_free_memory
 from tilewright.judge.sides import (
     build_candidate,
     build_reference,
@@ -34,7 +34,7 @@ from tilewright.judge.sides import (
     import_candidate,
     seed_everything,
 )
-from tilewright.judge.stopwatch import Stopwatch
+from tilewright.judge.speed.stopwatch import Stopwatch
 from tilewright.judge.trial import find_truth, settle
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import import_problem

@@ -12,11 +12,11 @@ from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.model import Inspection
 from tilewright.judge.api import compare_speed, time_sides
-from tilewright.judge.findings import Kind
-from tilewright.judge.floor import below_floor
-from tilewright.judge.speed_model import Rules, SpeedOutcome
-from tilewright.judge.statistics import median
-from tilewright.judge.timing_model import Timing
+from tilewright.judge.means.findings import Kind
+from tilewright.judge.speed.floor import below_floor
+from tilewright.judge.speed.model import Rules, SpeedOutcome
+from tilewright.judge.speed.samples import Timing
+from tilewright.judge.speed.statistics import median
 from tilewright.problem import Problem
 from tilewright.runs import Decided
 from tilewright.stages.summary import Gain

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tilewright.candidate import Candidate
 from tilewright.gpu.model import Gpu
 from tilewright.judge.api import check, default_limits
-from tilewright.judge.findings import Kind
+from tilewright.judge.means.findings import Kind
 from tilewright.judge.verdict import Verdict
 from tilewright.problem import Problem
 from tilewright.runs import RunFolder

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tilewright import manifest
 from tilewright.errors import RunFolderError, Where
-from tilewright.judge.timing_model import Timing
+from tilewright.judge.speed.samples import Timing
 from tilewright.machine import Machine
 from tilewright.runs import (
     DECISIONS,

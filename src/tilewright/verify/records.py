@@ -14,8 +14,8 @@ from tilewright.candidate import Candidate
 from tilewright.errors import ProblemError, UnknownGpu
 from tilewright.evidence import Evidence, Figure, weakest
 from tilewright.gpu.catalogue import find
-from tilewright.judge.findings import forbidden
-from tilewright.judge.speed_model import Ratio
+from tilewright.judge.means.findings import forbidden
+from tilewright.judge.speed.model import Ratio
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
 from tilewright.runs import DECISIONS, LOG, SCREENINGS, TIMINGS, Asked, Tried, digest
@@ -161,7 +161,7 @@ def _timings(bundle: Bundle) -> Iterator[str]:
 
 def _decisions(bundle: Bundle) -> Iterator[str]:
     """Every speed verdict, computed again from its blocks by its own rules."""
-    from tilewright.judge.speed import recompute
+    from tilewright.judge.speed.decision import recompute
 
     known = {REFERENCE, *(tried.id for tried in bundle.tried)}
     heats = [{side.label for side in timing.sides} for timing in bundle.timings]

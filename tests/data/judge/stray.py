@@ -14,8 +14,8 @@ import triton
 import triton.language as tl
 from triton.runtime import interpreter
 
-from tilewright.judge import assembly, cooperative, memory
-from tilewright.judge.interpreter import ConfigChoice, Tally, repair
+from tilewright.judge.interpreted import assembly, cooperative, memory
+from tilewright.judge.interpreted.interpreter import ConfigChoice, Tally, repair
 
 BLOCK_POINTERS = hasattr(interpreter.InterpreterBuilder, "create_tensor_pointer_load")  # gone in triton 3.9
 

@@ -16,8 +16,8 @@ import cells
 import torch
 
 from tilewright.gpu.catalogue import find
-from tilewright.judge import assembly, cooperative
-from tilewright.judge.interpreter import repair
+from tilewright.judge.interpreted import assembly, cooperative
+from tilewright.judge.interpreted.interpreter import repair
 from tilewright.proposers.recurrence.emit import assembly as forms
 from tilewright.proposers.recurrence import ops
 from tilewright.proposers.recurrence.spread import plan as spread_plan

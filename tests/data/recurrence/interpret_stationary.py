@@ -20,8 +20,8 @@ import cells
 import torch
 
 from tilewright.gpu.catalogue import find
-from tilewright.judge import assembly as meanings
-from tilewright.judge.interpreter import repair
+from tilewright.judge.interpreted import assembly as meanings
+from tilewright.judge.interpreted.interpreter import repair
 from tilewright.proposers.recurrence import ir, ops
 from tilewright.proposers.recurrence.emit import assembly
 from tilewright.proposers.recurrence.stationary.emit import emit

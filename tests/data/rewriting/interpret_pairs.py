@@ -18,7 +18,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
 
-from tilewright.judge.interpreter import repair
+from tilewright.judge.interpreted.interpreter import repair
 
 
 def ints(*shape: int) -> torch.Tensor:

@@ -14,17 +14,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from tilewright.judge import assembly, cooperative, memory
+from tilewright.judge.answer.compare import flatten
 from tilewright.judge.cell.protocol import Received, extent, opened
-from tilewright.judge.compare import flatten
 from tilewright.judge.failures import CandidateFailure, candidate_code
-from tilewright.judge.findings import Finding
-from tilewright.judge.interpreter import ConfigChoice, Tally, repair
-from tilewright.judge.observer import Observer
-from tilewright.judge.poison import Filled, Poisoned, poison_cache, poison_free_memory
+from tilewright.judge.interpreted import assembly, cooperative, memory
+from tilewright.judge.interpreted.interpreter import ConfigChoice, Tally, repair
+from tilewright.judge.means.findings import Finding
+from tilewright.judge.means.observer import Observer
+from tilewright.judge.means.poison import Filled, Poisoned, poison_cache, poison_free_memory
+from tilewright.judge.means.spirit import failing, on_device, recorded, skipped
 from tilewright.judge.sides import apply, import_candidate, seed_everything, state_of
-from tilewright.judge.spirit import failing, on_device, recorded, skipped
-from tilewright.judge.stopwatch import Stopwatch, Times
+from tilewright.judge.speed.stopwatch import Stopwatch, Times
 from tilewright.judge.verdict import Outcome
 
 GUARD_BYTES = 4096  # on each side of a tensor; an index that is off by one row of 1024 floats shows

@@ -5,7 +5,7 @@ Their text is `judge.assembly.FORMS`, which also says what each means under Trit
 
 from __future__ import annotations
 
-from tilewright.judge.assembly import FORMS
+from tilewright.judge.interpreted.assembly import FORMS
 
 
 def _helper(name: str, form: str, parameters: str, doc: str, dtype: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tilewright.errors import ProblemError
-from tilewright.judge.constants import size_constants, with_sizes
+from tilewright.judge.inputs.constants import size_constants, with_sizes
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence.emit.module import Sizes
 from tilewright.proposers.recurrence.ir import Argument, Call, Declined, Network, Recurrence

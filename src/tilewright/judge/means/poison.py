@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from tilewright.judge.operators import OperatorMode
+from tilewright.judge.means.operators import OperatorMode
 
 aten = torch.ops.aten
 ALLOCATIONS = frozenset(

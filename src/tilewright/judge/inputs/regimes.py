@@ -39,7 +39,7 @@ from typing import Any
 
 import torch
 
-from tilewright.judge.budget import Expected
+from tilewright.judge.answer.budget import Expected
 
 SMALL = 2.0**-8
 LARGE = 2.0**5

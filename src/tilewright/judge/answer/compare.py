@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from tilewright.judge import slices
-from tilewright.judge.budget import CONSTANT, Expected, relative_errors
+from tilewright.judge.answer import slices
+from tilewright.judge.answer.budget import CONSTANT, Expected, relative_errors
 from tilewright.judge.verdict import Outcome, OutputError
 
 MISMATCH = Outcome.MISMATCH

@@ -14,7 +14,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_map
 
-from tilewright.judge.operators import OperatorMode
+from tilewright.judge.means.operators import OperatorMode
 
 PRECISIONS = {
     "float64": torch.float64,

@@ -18,9 +18,9 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 from triton.runtime import interpreter
 from triton.runtime.jit import JITFunction
 
-from tilewright.judge.arithmetic import counted
-from tilewright.judge.findings import Finding, Kind
-from tilewright.judge.operators import OperatorMode
+from tilewright.judge.means.arithmetic import counted
+from tilewright.judge.means.findings import Finding, Kind
+from tilewright.judge.means.operators import OperatorMode
 
 FLOPS_PER_BYTE = 20  # float32, 67 TFLOP/s over 3.35 TB/s: NVIDIA H100 SXM data sheet
 MOST = 0.5  # torch operators that do more than this share of the work do "most" of it

@@ -26,7 +26,7 @@ import triton
 from torch._subclasses.fake_tensor import FakeTensor
 from triton.runtime import interpreter
 
-from tilewright.judge.cooperative import BATON
+from tilewright.judge.interpreted.cooperative import BATON
 
 OWN_FOLDERS = (str(Path(triton.__file__).parent), str(Path(__file__).parent))
 

@@ -17,8 +17,8 @@ from triton.runtime import interpreter
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.errors import OutOfResources, PTXASError
 
-from tilewright.judge import bfloat16
-from tilewright.judge.cooperative import BATON
+from tilewright.judge.interpreted import bfloat16
+from tilewright.judge.interpreted.cooperative import BATON
 
 SAMPLES_PER_LAUNCH = 2
 

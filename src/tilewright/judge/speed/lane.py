@@ -10,8 +10,8 @@ from typing import Any
 from tilewright.errors import ProblemError, Where
 from tilewright.judge.cell.outside import Answer
 from tilewright.judge.failures import CandidateFailure
-from tilewright.judge.findings import Kind
-from tilewright.judge.timing_model import Samples, Side
+from tilewright.judge.means.findings import Kind
+from tilewright.judge.speed.samples import Samples, Side
 from tilewright.judge.trial import Case, Instance, Truth, build, compared
 
 REFERENCE = "Model"

@@ -27,7 +27,7 @@ from statistics import median
 import numpy as np
 from scipy import stats
 
-from tilewright.judge.speed_model import Block, Ratio, Rules, Sampler, SpeedOutcome, SpeedVerdict
+from tilewright.judge.speed.model import Block, Ratio, Rules, Sampler, SpeedOutcome, SpeedVerdict
 
 MOST_CORRELATED = 0.95  # beyond it an estimate from tens of blocks says nothing but "very"
 

@@ -22,9 +22,17 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
-from tilewright.judge.events import EVENTS, FAMILIES, FRAMES, Reach, describe, tell_of_threads, thread_target
-from tilewright.judge.findings import Finding, Kind
-from tilewright.judge.snapshot import PACKAGE, Snapshot
+from tilewright.judge.means.events import (
+    EVENTS,
+    FAMILIES,
+    FRAMES,
+    Reach,
+    describe,
+    tell_of_threads,
+    thread_target,
+)
+from tilewright.judge.means.findings import Finding, Kind
+from tilewright.judge.means.snapshot import PACKAGE, Snapshot
 
 MOST_FINDINGS = 100  # kept; a loop that probes is told by its first
 

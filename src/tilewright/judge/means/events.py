@@ -13,7 +13,7 @@ import types
 from enum import Enum, auto
 from typing import Any
 
-from tilewright.judge.findings import Kind
+from tilewright.judge.means.findings import Kind
 
 
 class Reach(Enum):

@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from tilewright.errors import ProblemError
-from tilewright.judge.budget import Undecidable
-from tilewright.judge.compare import flatten
-from tilewright.judge.constants import described, integer_literals, size_constants, with_sizes
+from tilewright.judge.answer.budget import Undecidable
+from tilewright.judge.answer.compare import flatten
 from tilewright.judge.failures import CandidateFailure, reference_code
+from tilewright.judge.inputs.constants import described, integer_literals, size_constants, with_sizes
 from tilewright.judge.sides import cloned, forward, pairs
 from tilewright.judge.trial import Case, build
 from tilewright.judge.verdict import Outcome

@@ -25,9 +25,9 @@ import triton
 
 from tilewright.judge.cell.outside import Cell, started
 from tilewright.judge.failures import CandidateFailure
-from tilewright.judge.lane import Lane, clock_fault
 from tilewright.judge.sides import draw
-from tilewright.judge.timing_model import Timing
+from tilewright.judge.speed.lane import Lane, clock_fault
+from tilewright.judge.speed.samples import Timing
 from tilewright.judge.trial import Case, Truth
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import ProblemModule, import_problem

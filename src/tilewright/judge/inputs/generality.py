@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from tilewright.errors import AmbiguousParameters, ProblemError
-from tilewright.judge.budget import Undecidable
-from tilewright.judge.compare import flatten
-from tilewright.judge.constants import size_constants, with_sizes
+from tilewright.judge.answer.budget import Undecidable
+from tilewright.judge.answer.compare import flatten
 from tilewright.judge.failures import CandidateFailure
-from tilewright.judge.findings import Finding, Kind
+from tilewright.judge.inputs.constants import size_constants, with_sizes
+from tilewright.judge.means.findings import Finding, Kind
 from tilewright.judge.sides import apply
 from tilewright.judge.trial import Called, Case, Instance, build, call
 from tilewright.judge.verdict import Outcome

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tilewright.judge.failures import CandidateFailure
-from tilewright.judge.findings import Finding
+from tilewright.judge.means.findings import Finding
+from tilewright.judge.means.spirit import DeviceKernel, Ran, Work, findings_from, recorded
 from tilewright.judge.sides import cloned, draw, forward
-from tilewright.judge.spirit import DeviceKernel, Ran, Work, findings_from, recorded
 from tilewright.judge.trial import Case, build, call
 
 ORDINARY = (0, 1)  # what fresh memory holds in turn while a kernel is left out

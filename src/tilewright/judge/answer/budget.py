@@ -41,7 +41,7 @@ from typing import Any
 
 import torch
 
-from tilewright.judge import slices
+from tilewright.judge.answer import slices
 
 FACTOR = 4.0
 TF32_FACTOR = 2.0

@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 from tilewright.judge.failures import CandidateFailure
-from tilewright.judge.lane import Lane, clock_fault
-from tilewright.judge.speed import decide
-from tilewright.judge.speed_model import CONDITIONS, Block, Rules, SpeedVerdict
-from tilewright.judge.timing import WARM_UPS, Track
+from tilewright.judge.speed.decision import decide
+from tilewright.judge.speed.lane import Lane, clock_fault
+from tilewright.judge.speed.model import CONDITIONS, Block, Rules, SpeedVerdict
+from tilewright.judge.speed.timing import WARM_UPS, Track
 from tilewright.judge.verdict import Outcome
 
 SAMPLES = 5  # of a side in a block
@@ -30,7 +30,7 @@ BLOCKS_OF_A_PROCESS = 8
 
 
 class Blocks:
-    """A `speed_model.Sampler` over cells. To be closed.
+    """A `model.Sampler` over cells. To be closed.
 
     Args:
         sides: label and text of the first side and of the second; None for the reference.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tilewright.judge.findings import Finding, Kind
+from tilewright.judge.means.findings import Finding, Kind
 
 MODULES = (
     "builtins",

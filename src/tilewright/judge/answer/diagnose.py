@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from tilewright.judge.budget import Expected, relative
-from tilewright.judge.poison import poison_value
+from tilewright.judge.answer.budget import Expected, relative
+from tilewright.judge.means.poison import poison_value
 
 ALIKE = 0.7  # cosine between two errors that have the same cause; independent ones are near 0
 TOLERANCE = 2.0  # budgets; of an output that is right but for one thing

@@ -1,0 +1,1 @@
+"""What a candidate is tried on: kinds of values, sizes, layouts."""

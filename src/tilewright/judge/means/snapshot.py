@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tilewright
 from tilewright.judge.means.findings import Finding, Kind
 
 MODULES = (
@@ -49,7 +50,7 @@ CLASSES = (
 )
 STREAMS = frozenset({"sys.stdin", "sys.stdout", "sys.stderr"})
 OURS = "tilewright"
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = str(Path(tilewright.__file__).parent)
 
 
 class Snapshot:

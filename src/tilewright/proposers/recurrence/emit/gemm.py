@@ -85,15 +85,13 @@ def kernel(precision: str, activations: frozenset[str]) -> str:
 
 _KERNEL = '''@triton.jit
 def project_kernel(
-    x_ptr, weight_ptr, bias_ptr, out_ptr,
-    rows, columns, inner, group,
-    stride_x0, stride_x1, stride_xk,
-    stride_wn, stride_wk, stride_bn,
-    stride_o0, stride_o1, stride_on,
+    x_ptr, weight_ptr, bias_ptr, out_ptr, rows, group,
+    stride_x0, stride_x1, stride_xk, stride_wn, stride_wk,
+    COLUMNS: tl.constexpr, INNER: tl.constexpr,
     HAS_BIAS: tl.constexpr, ROWS_LAST: tl.constexpr, ACTIVATION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
-    """out = x @ weight.T + bias over the last axis of x [rows // group, group, inner]."""
+    """out = x @ weight.T + bias over the last axis of x [rows // group, group, INNER]."""
     row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     column = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     first = (row // group).to(tl.int64)
@@ -101,29 +99,26 @@ def project_kernel(
     x_rows = x_ptr + first * stride_x0 + second * stride_x1
     w_rows = weight_ptr + column * stride_wn
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for start in range(0, inner, BLOCK_K):
+    for start in range(0, INNER, BLOCK_K):
         k = start + tl.arange(0, BLOCK_K)
-        x = tl.load(
-            x_rows[:, None] + k[None, :] * stride_xk,
-            mask=(row < rows)[:, None] & (k < inner)[None, :], other=0.0,
-        )
+        inside = (k < INNER)[None, :] | (INNER % BLOCK_K == 0)
+        x = tl.load(x_rows[:, None] + k[None, :] * stride_xk, mask=(row < rows)[:, None] & inside, other=0.0)
         w = tl.load(
-            w_rows[:, None] + k[None, :] * stride_wk,
-            mask=(column < columns)[:, None] & (k < inner)[None, :], other=0.0,
+            w_rows[:, None] + k[None, :] * stride_wk, mask=(column < COLUMNS)[:, None] & inside, other=0.0
         )
         acc = DOT
     if HAS_BIAS:
-        acc += tl.load(bias_ptr + column * stride_bn, mask=column < columns, other=0.0)[None, :]
+        acc += tl.load(bias_ptr + column, mask=column < COLUMNS, other=0.0)[None, :]
     # epilogue
-    out_rows = out_ptr + first * stride_o0 + second * stride_o1
     if ROWS_LAST:
-        out = out_rows[None, :] + column[:, None] * stride_on
-        tl.store(out, tl.trans(acc), mask=(column < columns)[:, None] & (row < rows)[None, :])
+        out = out_ptr + (first * COLUMNS * group + second)[None, :] + (column * group)[:, None]
+        tl.store(out, tl.trans(acc), mask=(column < COLUMNS)[:, None] & (row < rows)[None, :])
     else:
-        out = out_rows[:, None] + column[None, :] * stride_on
-        tl.store(out, acc, mask=(row < rows)[:, None] & (column < columns)[None, :])
+        out = out_ptr + row.to(tl.int64)[:, None] * COLUMNS + column[None, :]
+        tl.store(out, acc, mask=(row < rows)[:, None] & (column < COLUMNS)[None, :])
 '''
 
+# The kernel waits for its launch: sizes in one read, no call of a helper, arguments by position.
 WRAPPER = '''def project(x, weight, bias, tile, rows_last=False, activation=None):
     """activation(x @ weight.T + bias): x [T, B, inner] or [B, inner] -> [T, B, width] or [B, width].
 
@@ -131,21 +126,15 @@ WRAPPER = '''def project(x, weight, bias, tile, rows_last=False, activation=None
     """
     sequence = x if x.dim() == 3 else x.unsqueeze(0)
     outer, group, inner = sequence.shape
-    width = weight.shape[0]
-    if rows_last:
-        out = torch.empty((outer, width, group), device=x.device, dtype=torch.float32).transpose(1, 2)
-    else:
-        out = torch.empty((outer, group, width), device=x.device, dtype=torch.float32)
+    width, rows = weight.shape[0], outer * group
+    strides = (width * group, 1, group) if rows_last else (width * group, width, 1)
+    out = torch.empty_strided((outer, group, width), strides, device=x.device, dtype=torch.float32)
     block_m, block_n, block_k, warps, stages = tile
-    grid = (triton.cdiv(outer * group, block_m), triton.cdiv(width, block_n))
-    project_kernel[grid](
-        sequence, weight, weight if bias is None else bias, out,
-        outer * group, width, inner, group,
-        sequence.stride(0), sequence.stride(1), sequence.stride(2),
-        weight.stride(0), weight.stride(1), 0 if bias is None else bias.stride(0),
-        out.stride(0), out.stride(1), out.stride(2),
-        HAS_BIAS=bias is not None, ROWS_LAST=rows_last, ACTIVATION=activation,
-        BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, num_warps=warps, num_stages=stages,
+    project_kernel[((rows + block_m - 1) // block_m, (width + block_n - 1) // block_n)](
+        sequence, weight, weight if bias is None else bias.contiguous(), out, rows, group,
+        *sequence.stride(), *weight.stride(), width, inner,
+        bias is not None, rows_last, activation, block_m, block_n, block_k,
+        num_warps=warps, num_stages=stages,
     )
     return out if x.dim() == 3 else out[0]
 '''

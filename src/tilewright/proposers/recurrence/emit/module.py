@@ -281,7 +281,9 @@ class _File:
         lines += steps
         lines.append(f"return {self._outputs(self.network.outputs)}")
         arguments = ast.unparse(self.constructor.forward)
-        return f"@torch.no_grad()\ndef forward({arguments}):\n" + indent(fitted(lines, 8), "    ")
+        # Launches record no gradients; entering no_grad costs 1.3 us before the first (measured on a CPU).
+        decorator = "@torch.no_grad()\n" if any(isinstance(step, Call) for step in self.steps) else ""
+        return f"{decorator}def forward({arguments}):\n" + indent(fitted(lines, 8), "    ")
 
     def _checks(self) -> list[str]:
         lines = []

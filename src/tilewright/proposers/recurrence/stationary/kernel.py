@@ -182,9 +182,9 @@ class Kernel:
 
     def _pointer(self, name: str, value: str, *axes: str) -> None:
         """A pointer and its strides, `axes` naming the dimensions ("t", "b", "w") of the tensor."""
-        self._parameter(name, value)
-        for number, axis in enumerate(axes):
-            self._parameter(f"{name}_{axis}", f"{value}.stride({number})", constant=True)
+        if name not in self.parameters:
+            self.parameters += [name, *(f"{name}_{axis}: {self._tl}.constexpr" for axis in axes)]
+            self.arguments += [value, f"*{value}.stride()"]
 
     # Before the loop
 
@@ -361,7 +361,7 @@ class Kernel:
         if node.op == "slice":
             self._slice(node)
             return
-        if node.op in ("row_mean", "row_var"):
+        if node.op in ("row_mean", "row_var", "row_max"):
             self._reduction(node, name)
             return
         operation = OPS.get(node.op)
@@ -412,19 +412,24 @@ class Kernel:
         self._reduced.add(node.name)
         width, value = self._width[source.name], self._text[source.name]
 
-        def mean(text: str) -> str:
+        def over_columns(kind: str, text: str, beyond: str) -> str:
             if not self._full(width):
-                text = f"{self._tl}.where({self._every_row(width)} < {width}, {text}, 0.0)"
-            return f"{self._column_sum(text)} / {width}"
+                text = f"{self._tl}.where({self._every_row(width)} < {width}, {text}, {beyond})"
+            return self._over_columns(kind, text)
 
-        self._add(f"{name} = {mean(value)}")
+        def mean(text: str) -> str:
+            return f"{over_columns('sum', text, '0.0')} / {width}"
+
+        whole = over_columns("max", value, 'float("-inf")') if node.op == "row_max" else mean(value)
+        self._add(f"{name} = {whole}")
         if node.op == "row_var":
             self._add(f"{name}_off = {value} - {name}")
             self._add(f"{name} = {mean(f'{name}_off * {name}_off')}")
         self._text[node.name] = name
 
-    def _column_sum(self, text: str) -> str:
-        return f"tl.sum(tl.sum({text}, 1, keep_dims=True), 0, keep_dims=True)"
+    def _over_columns(self, kind: str, text: str) -> str:
+        """tl.sum or tl.max over all columns."""
+        return f"tl.{kind}(tl.{kind}({text}, 1, keep_dims=True), 0, keep_dims=True)"
 
     # What leaves the loop
 

@@ -46,6 +46,10 @@ STEPS = [
     "torch.where((v > 0) & ~(v >= 1), v, torch.cos(v))", "v - v.mean(-1, keepdim=True)",
     "v / (v.norm(dim=-1, keepdim=True) + 1)", "v / (v.var(-1, keepdim=True) + 1e-5).sqrt()",
     "v / v.std(dim=1, keepdim=True)", "v.sum(1, keepdim=True) / 5 + v", "F.layer_norm(v, (H,))",
+    "torch.softmax(v, -1)", "F.log_softmax(v, 1)", "v - torch.logsumexp(v, 1, keepdim=True)",
+    "v - v.max(1, keepdim=True).values", "v * v.amin(-1, keepdim=True)", "torch.floor(v) + torch.ceil(2 * v)",
+    "torch.round(v * 3) - torch.trunc(v * 4)", "torch.remainder(v, 0.7)", "torch.logaddexp(v, v * v)",
+    "torch.sinh(v) - torch.cosh(v)", "torch.log2(v.abs() + 1) + torch.tan(v / 3)",
 ]  # fmt: skip
 
 
@@ -290,12 +294,31 @@ DECLINED = {
         return h
         """,
     ),
-    "_softmax has no rule": (
+    "cumsum has no rule": (
         GRU,
         """
         h = torch.zeros(B, H)
         for t in range(T):
-            h = torch.softmax(self.cell(x[t], h), -1)  # here
+            h = torch.cumsum(self.cell(x[t], h), -1)  # here
+        return h
+        """,
+    ),
+    "the second result of an operator": (
+        "self.u = nn.Linear(H, H); self.v = nn.Linear(I, H)",
+        """
+        h = torch.zeros(B, H)
+        for t in range(T):
+            best, where = (self.u(h) + self.v(x[t])).max(1, keepdim=True)
+            h = torch.tanh(best * where.float() + h)  # here
+        return h
+        """,
+    ),
+    "rearranged, not read by columns": (
+        "self.u = nn.Linear(H, H)",
+        """
+        h = torch.zeros(2, H, H)
+        for t in range(T):
+            h = torch.tanh(self.u(h) + h.transpose(1, 2))  # here
         return h
         """,
     ),
@@ -336,7 +359,7 @@ def test_a_worker_returns_the_network_or_the_reason() -> None:
     network = network_of(Problem.from_source(CELLS["gru cell over the rows of x"]))
     assert network == compile_network(CELLS["gru cell over the rows of x"], "problem.py")
     with pytest.raises(Declined, match="has no rule") as declined:
-        network_of(Problem.from_source(problem(*_with_x(DECLINED["_softmax has no rule"]))))
+        network_of(Problem.from_source(problem(*_with_x(DECLINED["cumsum has no rule"]))))
     assert declined.value.line is not None
 
 

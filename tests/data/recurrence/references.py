@@ -353,6 +353,81 @@ CELLS = {
         """,
         WIDE,
     ),
+    "no product in the step, from the second time on": problem(
+        "self.g = nn.Linear(I, 2 * H)",
+        "x",
+        """
+        z, v = self.g(x).chunk(2, -1)
+        z, h = torch.sigmoid(z), v[:, 0]
+        outputs = [h]
+        for t in range(1, x.size(1)):
+            h = (1 - z[:, t]) * h + z[:, t] * v[:, t]
+            outputs.append(h)
+        return torch.stack(outputs, 1)
+        """,
+        "[torch.randn(B, T, I)]",
+    ),
+    "two matrices in a row": problem(
+        "self.a = nn.Linear(H, 2, bias=False); self.b = nn.Linear(2, H, bias=False)",
+        "x",
+        """
+        h = torch.zeros(B, H)
+        for t in range(T):
+            h = torch.tanh(self.b(self.a(h)) + x[t])
+        return h
+        """,
+        WIDE,
+    ),
+    "a softmax fed back": problem(
+        "self.cell = nn.GRUCell(O, H); self.o = nn.Linear(H, O)",
+        "y, h",
+        """
+        outputs = []
+        for _ in range(T):
+            h = self.cell(y, h)
+            y = F.softmax(self.o(h), -1)
+            outputs.append(y)
+        return torch.stack(outputs, 1)
+        """,
+        "[torch.rand(B, O), torch.randn(B, H)]",
+    ),
+    "outputs in a cat that grows": problem(
+        "self.u = nn.Linear(H, H)",
+        "x",
+        """
+        h, out = torch.zeros(B, H), torch.empty(0, B, H)
+        for t in range(T):
+            h = torch.tanh(self.u(h) + x[t])
+            out = torch.cat([out, h[None]])
+        return out
+        """,
+        WIDE,
+    ),
+    "a buffer complete before the last step is": problem(
+        "self.u = nn.Linear(H, H); self.k = nn.Parameter(torch.rand(H))",
+        "x",
+        """
+        a = n = torch.zeros(B, H)
+        out = torch.zeros(B, T, H)
+        for t in range(T):
+            out[:, t] = (a + x[t]) / (n + 1)
+            a = torch.tanh(self.u(a) * self.k + x[t] * n)
+            n = n * self.k + torch.exp(x[t])
+        return out
+        """,
+        WIDE,
+    ),
+    "rows of two dimensions": problem(
+        "self.u = nn.Linear(H, H); self.v = nn.Linear(I, H)",
+        "x",
+        """
+        h = torch.zeros(2, B, H)
+        for t in range(T):
+            h = torch.tanh(self.u(h) + self.v(x[t]))
+        return h
+        """,
+        "[torch.randn(T, 2, B, I)]",
+    ),
     "nobody's cell, backwards": problem(
         """
         self.a, self.b = nn.Linear(H, 2 * H), nn.Linear(I, H, bias=False)

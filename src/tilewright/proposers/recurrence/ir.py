@@ -118,7 +118,7 @@ class Node:
 
     Args:
         op: a key of `ops.OPS` ("add", "mul", "tanh", "where", …), "slice" with arguments
-            (source, first column, width), or a row reduction "row_mean", "row_var" over columns
+            (source, first column, width), or a row reduction "row_mean", "row_var", "row_max" over columns
             ([B, W] → [B, 1]).
         args: names of this recurrence, or numbers.
         width: columns of the result; 1 broadcasts.

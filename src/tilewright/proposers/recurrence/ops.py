@@ -66,6 +66,8 @@ OPS: dict[str, Operation] = {
     "log": Operation("tl.log({0})", torch.log, 1),
     "sqrt": Operation("tl.sqrt({0})", torch.sqrt, 1),
     "rsqrt": Operation("tl.rsqrt({0})", torch.rsqrt, 1),
+    "floor": Operation("tl.floor({0})", torch.floor, 1),
+    "ceil": Operation("tl.ceil({0})", torch.ceil, 1),
     "sin": Operation("tl.sin({0})", torch.sin, 1, bound=1.0),
     "cos": Operation("tl.cos({0})", torch.cos, 1, bound=1.0),
     "erf": Operation("tl.erf({0})", torch.erf, 1, bound=1.0),

@@ -81,6 +81,8 @@ def _node(node: Node, step: Mapping[str, torch.Tensor]) -> torch.Tensor:
             return args[0].mean(1, keepdim=True)
         case "row_var":
             return args[0].var(1, correction=0, keepdim=True)
+        case "row_max":
+            return args[0].amax(1, keepdim=True)
     floating = like.dtype if like.is_floating_point() else next(iter(step.values())).dtype
 
     def tensor(value: Any) -> torch.Tensor:

@@ -6,7 +6,7 @@ from tilewright.proposers.recurrence.frontend.tape import binds, names_in, reads
 from tilewright.proposers.recurrence.ir import Call, Name, Network, Node, Product, Recurrence, Tensor
 from tilewright.proposers.recurrence.ops import OPS
 
-ROW_OPERATIONS = ("row_mean", "row_var")
+ROW_OPERATIONS = ("row_mean", "row_var", "row_max")
 
 
 class VerifyError(AssertionError):

@@ -128,11 +128,41 @@ def _not(w: Writer, x: Term) -> Term:
     return w("eq", number(w, truth(w, x)), 0.0)
 
 
+def _trunc(w: Writer, x: Term) -> Term:
+    return w("where", w("lt", x, 0.0), w("ceil", x), w("floor", x))
+
+
+def _round(w: Writer, x: Term, decimals: int = 0) -> Term:
+    """To the nearest integer, of two as near the even one."""
+    if decimals:
+        raise NotImplementedError
+    low = w("floor", x)
+    over = w("sub", x, low)
+    half = w("mul", low, 0.5)
+    odd = w("ne", half, w("floor", half))
+    up = w("where", w("eq", over, 0.5), w("where", odd, 1.0, 0.0), w("where", w("gt", over, 0.5), 1.0, 0.0))
+    return w("add", low, up)
+
+
+def _remainder(w: Writer, x: Term, y: Term) -> Term:
+    """With the sign of y, as Python's %."""
+    return w("sub", x, w("mul", y, w("floor", w("div", x, y))))
+
+
+def _log_add_exp(w: Writer, x: Term, y: Term) -> Term:
+    gap = w("exp", w("neg", w("abs", w("sub", x, y))))
+    return w("add", w("maximum", x, y), w("log", w("add", 1.0, gap)))
+
+
+def _hyperbolic(w: Writer, x: Term, op: str) -> Term:
+    return w("mul", 0.5, w(op, w("exp", x), w("exp", w("neg", x))))
+
+
 Rule: TypeAlias = Callable[..., Term]
 
 PLAIN = (
     "neg", "abs", "exp", "log", "sqrt", "rsqrt", "sin", "cos", "erf", "tanh", "sigmoid", "relu", "maximum",
-    "minimum", "lt", "le", "gt", "ge", "eq", "ne",
+    "minimum", "floor", "ceil", "lt", "le", "gt", "ge", "eq", "ne",
 )  # fmt: skip
 
 
@@ -152,6 +182,17 @@ RULES: dict[str, Rule] = {name: _plain(name) for name in PLAIN} | {
     "exp2": lambda w, x: w("exp", w("mul", x, math.log(2))),
     "expm1": lambda w, x: w("sub", w("exp", x), 1.0),
     "log1p": lambda w, x: w("log", w("add", 1.0, x)),
+    "log2": lambda w, x: w("mul", w("log", x), 1 / math.log(2)),
+    "log10": lambda w, x: w("mul", w("log", x), 1 / math.log(10)),
+    "logaddexp": _log_add_exp,
+    "sinh": lambda w, x: _hyperbolic(w, x, "sub"),
+    "cosh": lambda w, x: _hyperbolic(w, x, "add"),
+    "tan": lambda w, x: w("div", w("sin", x), w("cos", x)),
+    "trunc": _trunc,
+    "fix": _trunc,
+    "frac": lambda w, x: w("sub", x, _trunc(w, x)),
+    "round": _round,
+    "remainder": _remainder,
     "sign": _sign,
     "sgn": _sign,
     "silu": lambda w, x: w("mul", x, w("sigmoid", x)),

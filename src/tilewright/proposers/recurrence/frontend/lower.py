@@ -203,7 +203,7 @@ class _Lowering:
                 return
             try:
                 self._placed[call.name] = base, meta.view(cast("tuple[int, ...]", call.args[1]))
-            except RuntimeError:
+            except (RuntimeError, ValueError):
                 raise self._declined("a reshape inside the step moves data") from None
 
     def _product(self, call: Call) -> None:
@@ -231,12 +231,14 @@ class _Lowering:
         """A value as the columns that it contributes to a result of this shape."""
         if name not in self._inner:
             return self._read(name, shape)
+        if name not in self._placed:
+            raise self._declined("the second result of an operator is carried: an index, or a statistic")
         base, meta = self._placed[name]
         rows, width = self._matrix(shape)
         try:
             with unrecorded():
                 flat = meta.expand(tuple(shape)).view(rows, width)
-        except RuntimeError:
+        except (RuntimeError, ValueError):  # torch.view raises either
             raise self._declined("a step's value is rearranged, not read by columns") from None
         down, across = flat.stride()
         own = self._widths[base]
@@ -341,6 +343,37 @@ class _Lowering:
         x = self._over_columns(call, shape, call.args[1] if len(call.args) > 1 else None)
         self._bind(call.name, self._write("mul", self._row("row_mean", x), float(shape[-1])))
 
+    def max(self, call: Call, shape: Sequence[int]) -> None:
+        """The largest value, without where it is."""
+        dims = call.args[1] if len(call.args) > 1 else None
+        self._bind(call.name, self._row("row_max", self._over_columns(call, shape, dims)))
+
+    def min(self, call: Call, shape: Sequence[int]) -> None:
+        dims = call.args[1] if len(call.args) > 1 else None
+        x = self._over_columns(call, shape, dims)
+        self._bind(call.name, self._write("neg", self._row("row_max", self._write("neg", x))))
+
+    def softmax(self, call: Call, shape: Sequence[int]) -> None:
+        powers, total, _, _ = self._powers(call, shape)
+        self._bind(call.name, self._write("div", powers, total))
+
+    def log_softmax(self, call: Call, shape: Sequence[int]) -> None:
+        _, total, moved, _ = self._powers(call, shape)
+        self._bind(call.name, self._write("sub", moved, self._write("log", total)))
+
+    def logsumexp(self, call: Call, shape: Sequence[int]) -> None:
+        _, total, _, highest = self._powers(call, shape)
+        self._bind(call.name, self._write("add", self._write("log", total), highest))
+
+    def _powers(self, call: Call, shape: Sequence[int]) -> tuple[Value, Value, Value, Value]:
+        """exp(x - max), its sum over the columns, x - max, and max."""
+        x = self._over_columns(call, shape, call.args[1])
+        highest = self._row("row_max", x)
+        moved = self._write("sub", x, highest)
+        powers = self._write("exp", moved)
+        total = self._write("mul", self._row("row_mean", powers), float(shape[-1]))
+        return powers, total, moved, highest
+
     def var(self, call: Call, shape: Sequence[int]) -> None:
         self._bind(call.name, self._variance(call, shape))
 
@@ -387,6 +420,13 @@ ROWS: dict[str, Callable[[_Lowering, Call, Sequence[int]], None]] = {
     "sum": _Lowering.sum,
     "var": _Lowering.var,
     "std": _Lowering.std,
+    "max": _Lowering.max,
+    "amax": _Lowering.max,
+    "min": _Lowering.min,
+    "amin": _Lowering.min,
+    "_softmax": _Lowering.softmax,
+    "_log_softmax": _Lowering.log_softmax,
+    "logsumexp": _Lowering.logsumexp,
     "linalg_vector_norm": _Lowering.norm,
     "native_layer_norm": _Lowering.layer_norm,
 }

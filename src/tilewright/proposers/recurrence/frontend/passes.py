@@ -8,13 +8,13 @@ from tilewright.proposers.recurrence.frontend.merge import merge_products
 from tilewright.proposers.recurrence.frontend.partition import partition
 from tilewright.proposers.recurrence.frontend.roles import name_by_role
 from tilewright.proposers.recurrence.frontend.shorten import shorten
-from tilewright.proposers.recurrence.frontend.simplify import simplify
+from tilewright.proposers.recurrence.frontend.simplify import simplify, simplify_trace
 from tilewright.proposers.recurrence.frontend.trace import trace
 from tilewright.proposers.recurrence.ir import Network
 from tilewright.proposers.recurrence.verify import verify
 
 PASSES = (
-    simplify,
+    simplify_trace,
     partition,
     simplify,
     expand,

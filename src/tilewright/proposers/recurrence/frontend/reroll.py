@@ -23,6 +23,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.proposers.recurrence.frontend.simplify import JOINS
 from tilewright.proposers.recurrence.frontend.tape import binds, is_random, reads
 from tilewright.proposers.recurrence.frontend.views import Views
 from tilewright.proposers.recurrence.ir import Argument, Call, Name, Network, Scalar
@@ -100,6 +101,7 @@ def find_loops(network: Network, views: Views) -> list[Loop]:
         for c in network.statements
         if isinstance(c, Call) and not views.is_view(c.name) and any(reads(c)) and not is_random(c)
     ]
+    calls = _joins_late(calls, views)
     taken = np.zeros(len(calls), dtype=bool)
     found: list[tuple[int, Loop]] = []
     for exact in (True, False):
@@ -113,6 +115,20 @@ def find_loops(network: Network, views: Views) -> list[Loop]:
                     taken[begin : begin + loop[1].count * period] = True
                     found.append(loop)
     return [loop for _, loop in sorted(found, key=lambda item: item[0])]
+
+
+def _joins_late(calls: list[Call], views: Views) -> list[Call]:
+    """The calls with each stack and cat right before what reads it first: a buffer that the steps fill is
+    finished in the middle of the last one."""
+    first: dict[str, int] = {}
+    for index, call in enumerate(calls):
+        for name in reads(call):
+            first.setdefault(views[name].root, index)
+    place = [
+        first.get(call.name, len(calls)) - 0.5 if call.target in JOINS else index
+        for index, call in enumerate(calls)
+    ]
+    return [calls[index] for index in sorted(range(len(calls)), key=place.__getitem__)]
 
 
 def _token(call: Call, network: Network, views: Views, exact: bool) -> tuple[object, ...]:

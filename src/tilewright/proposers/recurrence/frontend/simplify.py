@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
@@ -63,6 +64,8 @@ LIKE = {
     "aten.new_full.default": "aten.full.default",
 }
 SCATTERS = {"aten.select_scatter.default", "aten.slice_scatter.default"}
+JOINS = {"aten.stack.default", "aten.cat.default"}
+MOVES = SCATTERS | JOINS
 
 
 def simplify(network: Network) -> Network:
@@ -72,10 +75,35 @@ def simplify(network: Network) -> Network:
     - view and _unsafe_view as reshape, split, chunk and unbind as slices and selects, dimensions from 0;
     - factories that only ask another tensor's shape as plain ones; equal views and constants once;
     - element reads of a stack, cat or written buffer replaced by the element;
-    - a buffer written piece by piece as one stack or cat of the pieces;
+    - a buffer written piece by piece as one stack or cat of the pieces, and a cat of cats as one;
     - nothing that no output needs, except random draws, whose order is part of the result.
     """
     return without_dead(_Simplifier(network).run())
+
+
+def simplify_trace(network: Network) -> Network:
+    """`simplify`, with what the last step computes and nobody reads left in: so it looks like the others."""
+    network = _Simplifier(network).run()
+    kept: list[Statement] = []
+    read, known = needed(network), {*network.inputs, *network.parameters}
+    for statement in network.statements:
+        alive = any(n in read for n in binds(statement)) or is_random(statement)
+        if alive or (_computes(statement) and known.issuperset(reads(statement))):
+            kept.append(statement)
+            known.update(binds(statement))
+    return _of(network, kept)
+
+
+def _computes(statement: Statement) -> bool:
+    """Whether a statement makes values rather than moves them."""
+    return not isinstance(statement, Call) or statement.target not in MOVES
+
+
+def _of(network: Network, statements: list[Statement]) -> Network:
+    """The network of some of its statements, without the types of the others."""
+    names = {n for s in statements for n in binds(s)} | set(network.inputs) | set(network.parameters)
+    types = {n: t for n, t in network.types.items() if n in names}
+    return replace(network, statements=tuple(statements), types=types)
 
 
 def without_dead(network: Network) -> Network:
@@ -87,9 +115,7 @@ def without_dead(network: Network) -> Network:
             statement = replace(statement, results=tuple(r for r in statement.results if r.name in read))
         if any(n in read for n in binds(statement)) or is_random(statement):
             kept.append(statement)
-    names = {n for s in kept for n in binds(s)} | set(network.inputs) | set(network.parameters)
-    types = {n: t for n, t in network.types.items() if n in names}
-    return replace(network, statements=tuple(kept), types=types)
+    return _of(network, kept)
 
 
 def needed(network: Network) -> set[str]:
@@ -187,8 +213,6 @@ class _Simplifier:
     def _normal(self, call: Call) -> Call:
         """One form for operators that say the same."""
         kind = self._types[call.name]
-        if call.target in ("aten.view.default", "aten._unsafe_view.default", "aten._reshape_copy.default"):
-            return replace(call, target="aten.reshape.default", args=(call.args[0], kind.shape))
         if call.target in LIKE:
             values = call.args[1:] if "_like" in call.target else call.args[2:]
             dtype = (("dtype", kind.dtype),)
@@ -285,20 +309,35 @@ class _Simplifier:
         return start, stop, piece
 
     def _stacked(self, network: Network) -> Network:
-        """Chains of writes into a buffer, as one stack or cat of what was written."""
+        """Chains of writes into a buffer, as one stack or cat of what was written; cats of cats as one."""
         read = set(names_in(network.outputs))
-        for statement in self._statements:
-            if _is_scatter(statement):
-                read.add(cast(Name, cast(Call, statement).args[1]).name)
-            else:
-                read.update(reads(statement))
         statements: list[Statement] = []
-        for statement in self._statements:
-            if isinstance(statement, Call) and _is_scatter(statement) and statement.name in read:
-                statements.extend(self._stack(statement))
-            else:
-                statements.append(statement)
-        return replace(network, statements=tuple(statements), types=self._types)
+        for statement in reversed(self._statements):
+            made = [statement]
+            if isinstance(statement, Call) and statement.target in MOVES:
+                if statement.name not in read:
+                    continue
+                made = [*self._stack(statement)] if _is_scatter(statement) else [self._joined(statement)]
+            for one in made:
+                read.update(reads(one))
+            statements += reversed(made)
+        return replace(network, statements=tuple(reversed(statements)), types=self._types)
+
+    def _joined(self, call: Call) -> Call:
+        """A cat with the parts of every cat that it puts together, and nothing empty."""
+        if call.target != "aten.cat.default":
+            return call
+        dim = call.args[1]
+        parts: list[Name] = []
+        pending = list(reversed(cast("tuple[Name, ...]", call.args[0])))
+        while pending:
+            part = pending.pop()
+            maker = self._made.get(part.name)
+            if maker is not None and maker.target == "aten.cat.default" and maker.args[1] == dim:
+                pending += reversed(cast("tuple[Name, ...]", maker.args[0]))
+            elif math.prod(self._types[part.name].shape):
+                parts.append(part)
+        return replace(call, args=(tuple(parts), dim)) if parts else call
 
     def _stack(self, call: Call) -> list[Call]:
         """The calls that make a written buffer from its pieces, from the last write backwards."""

@@ -30,6 +30,8 @@ from tilewright.proposers.recurrence.ir import (
     Tensor,
 )
 
+# The same as a reshape, where every value counts as stored row by row.
+RESHAPES = {f"aten.{name}.default" for name in ("view", "_unsafe_view", "_reshape_copy")}
 # Where a value lies is the emitted module's business: it runs on the device of its inputs.
 PLACEMENT = {"device", "layout", "pin_memory", "memory_format", "non_blocking"}
 
@@ -133,6 +135,8 @@ class Tape:
             return
         if function is torch.ops.aten.copy.default and type_of(args[1]) == type_of(args[0]):
             target, args, kwargs = "aten.clone.default", (args[1],), {}
+        if target in RESHAPES:
+            target, args = "aten.reshape.default", (args[0], tuple(results[0].shape))
         arguments = tuple(self._argument(a, line) for a in args)
         pairs = tuple((k, self._argument(v, line)) for k, v in kwargs.items() if k not in PLACEMENT)
         self._write(target, arguments, pairs, results, line)

@@ -63,7 +63,7 @@ class Views:
                 placed = meta.view(cast("tuple[int, ...]", call.args[1]))
             else:
                 placed = invoke(call, lambda name: meta)[0]
-        except RuntimeError:  # a reshape that has to copy: a value of its own
+        except (RuntimeError, ValueError):  # a reshape that has to copy: a value of its own
             return
         self._metas[call.name] = placed
         self._views[call.name] = view_of(self[source].root, placed)
@@ -144,13 +144,17 @@ def _refined(
 ) -> torch.Tensor | None:
     """The same after splitting the tensor's dimensions where the view's begin and end, and with the
     pieces of a dimension of the view merged afterwards."""
-    count = tensor.numel()
-    spans = [(s, s * n) for n, s in zip(shape, strides, strict=True) if n > 1 and s > 0]
-    bounds = sorted({1, count, *row_strides(tensor.shape)} | {bound for span in spans for bound in span})
-    pieces = list(pairwise(bounds))  # strides and extents, smallest first
-    if bounds[-1] != count or any(extent % stride for stride, extent in pieces):
+    steps = {1, *row_strides(tensor.shape), *(s for n, s in zip(shape, strides, strict=True) if n > 1 and s)}
+    split = _split_at(tensor, steps)
+    taken = None if split is None else _sliced(split, shape, strides, offset)
+    if taken is not None:
+        return taken
+    ends = {s * n for n, s in zip(shape, strides, strict=True) if n > 1 and s > 0}
+    split = _split_at(tensor, steps | ends)
+    if split is None:
         return None
-    split = tensor.reshape([b // a for a, b in reversed(pieces)])
+    bounds = sorted({tensor.numel(), *steps, *ends})
+    pieces = list(pairwise(bounds))  # strides and extents, smallest first
     fine_shape: list[int] = []
     fine_strides: list[int] = []
     for n, s in zip(shape, strides, strict=True):
@@ -163,3 +167,12 @@ def _refined(
         fine_strides += [stride for _, stride in inner]
     taken = _sliced(split, fine_shape, fine_strides, offset)
     return None if taken is None else taken.reshape(tuple(shape))
+
+
+def _split_at(tensor: torch.Tensor, strides: set[int]) -> torch.Tensor | None:
+    """The tensor with a dimension for each of these strides; None where one does not divide the next."""
+    bounds = sorted({*strides, tensor.numel()})
+    pieces = list(pairwise(bounds))
+    if bounds[-1] != tensor.numel() or any(extent % stride for stride, extent in pieces):
+        return None
+    return tensor.reshape([extent // stride for stride, extent in reversed(pieces)])

@@ -124,6 +124,8 @@ def _members(group: Group, wanted: frozenset[str] | None) -> tuple[Member, ...]:
     for index, loop in enumerate(loops):
         following = dict(loop.following)
         streams = {stream.name: stream for stream in loop.streams}
+        if not loop.products:
+            raise Declined("a loop without a matrix product has no weights to spread", loop.line)
         for product in loop.products:
             if product.left in following:
                 own[index][product.left] = _publish(published[index], following[product.left])

@@ -136,8 +136,8 @@ class GluonKernel(Kernel):
             self._add(f"{result} = mma_v2({weight}_{first}, {value}_{first}, {onto})")
             onto = result
 
-    def _column_sum(self, text: str) -> str:
-        return f"gl.sum({text}, 0)[None, :]"
+    def _over_columns(self, kind: str, text: str) -> str:
+        return f"gl.{kind}({text}, 0)[None, :]"
 
     def _use(self, helper: str, *arguments: str) -> str:
         self.helpers.add(f"gluon_{helper}")

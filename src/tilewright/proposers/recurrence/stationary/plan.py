@@ -137,8 +137,9 @@ def _blocks(member: ir.Recurrence, precision: str) -> tuple[Block, ...]:
                 if node.op == "slice":
                     first, width = int(node.args[1]), int(node.args[2])  # type: ignore[arg-type]
                 wanted[product.name, first, width] = None
-    leaving = {source for _, source in member.following} | {result.source for result in member.results}
-    for name in leaving & products.keys():
+    read = {source for _, source in member.following} | {result.source for result in member.results}
+    read |= {product.left for product in member.products}
+    for name in (product.name for product in member.products if product.name in read):
         wanted[name, 0, products[name].width] = None
     return tuple(
         Block(products[name], first, width, _format(precision, bounded(known[products[name].left])))

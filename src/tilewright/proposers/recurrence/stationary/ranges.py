@@ -70,7 +70,7 @@ def _result(op: str, spans: list[Range]) -> Range:
     if op in _KNOWN:
         return _KNOWN[op]
     a, b = spans[0], spans[min(1, len(spans) - 1)]
-    if op in ("slice", "row_mean"):
+    if op in ("slice", "row_mean", "row_max"):
         return a
     if op == "neg":
         return (-a[1], -a[0])

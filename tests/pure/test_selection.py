@@ -90,6 +90,18 @@ def test_nobody_goes_on_who_is_clearly_behind_the_best_so_far(
     assert ahead == [RIVALS[3]]
 
 
+def test_the_quickest_of_each_kernel_is_not_crowded_out_by_another_kernel(
+    tmp_path: Path, times: dict[str, float | str]
+) -> None:
+    matmul = [Contender(Candidate(f"m {n}", settings={"matmul": str(n)}), None) for n in range(len(RIVALS))]
+    norm = [Contender(Candidate(f"n {n}", settings={"norm": str(n)}), None) for n in range(2)]
+    times |= {BEST.id: 20.0, norm[0].id: 19.5, norm[1].id: 19.0}
+    times |= {contender.id: 10.0 + 0.1 * number for number, contender in enumerate(matmul)}
+    with open_run(tmp_path, asked()) as folder:
+        ahead, _ = promising(session(folder), STAGE, BEST, [*norm, *matmul])
+    assert ahead == [matmul[0], norm[1], *matmul[1 : SCREENED_DOWN_TO - 1]]
+
+
 def test_a_best_that_fails_holds_nobody_back(tmp_path: Path, times: dict[str, float | str]) -> None:
     times |= {c.id: 30.0 for c in RIVALS} | {BEST.id: "error: raised"}
     with open_run(tmp_path, asked()) as folder:

@@ -10,8 +10,9 @@ import pytest
 
 from tilewright.candidate import Candidate
 from tilewright.contract import breaches
+from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
-from tilewright.inspect.model import Inspection, Resources, Spills
+from tilewright.inspect.model import Estimate, Inspection, Resources, Spills
 from tilewright.kernelfile import KernelFile
 from tilewright.launches.model import Argument, Launch, Recording
 from tilewright.problem import Problem
@@ -215,6 +216,49 @@ def test_finish_keeps_the_best_setting_where_autotuning_is_not_safe() -> None:
     assert finished.candidates == ()
     assert "scale_kernel is not autotuned" in finished.notes[0]
     assert "reads and writes x_ptr" in finished.notes[0]
+
+
+def test_what_was_tuned_kernel_by_kernel_is_joined_in_one_file() -> None:
+    tuning, here = LaunchTuning(), situation(EXAMPLE)
+    alone = [c for c in tuning.propose(here).candidates if len(c.settings) == 1]
+    step, *_ = [c for c in alone if "step_kernel" in c.settings]
+    first, second, *_ = [c for c in alone if "linear_kernel" in c.settings]
+    (made,) = tuning.finish(here, [first, step, second]).candidates
+    favourites = {
+        kernel.name: dict(kernel.autotune.configs[0].constants)
+        for kernel in KernelFile.parse(made.source).kernels
+        if kernel.autotune is not None
+    }
+    assert favourites == {
+        "step_kernel": dict(read(step.settings)["step_kernel"].tiles),
+        "linear_kernel": dict(read(first.settings)["linear_kernel"].tiles),
+    }
+
+
+def test_kernels_that_cannot_be_autotuned_are_joined_all_the_same() -> None:
+    tuning, source = LaunchTuning(), text("in_place_twice")
+    here = situation(source)
+    alone = [c for c in tuning.propose(here).candidates if len(c.settings) == 1]
+    one, *_ = [c for c in alone if "scale_kernel" in c.settings]
+    other, *_ = [c for c in alone if "shift_kernel" in c.settings]
+    finished = tuning.finish(here, [one, other])
+    (made,) = finished.candidates
+    now = {t.name: t.current for t in find_tunables(KernelFile.parse(made.source), None)[0]}
+    assert now == {**read(one.settings), **read(other.settings)}
+    assert len(finished.notes) == 2 and "@triton.autotune" not in made.source
+
+
+def test_a_kernel_is_tried_as_often_as_its_share_of_the_time_says() -> None:
+    launches = [("step_kernel", 512, 1.0), ("linear_kernel", 1, 128.0)]  # microseconds: 4 to 1
+    resources = tuple(
+        Resources(i, kernel, count, 80, Spills(0, 0), 0, 0, 0, 500, 128, 1.0, None)
+        for i, (kernel, count, _) in enumerate(launches)
+    )
+    total = Figure(640.0, "us", Evidence.ESTIMATED)
+    estimate = Estimate(total, tuple(us for *_, us in launches), "latency", {})
+    proposals = propose(EXAMPLE, Inspection("Test GPU", Recording((), ()), resources, None, estimate))
+    alone = [next(iter(c.settings)) for c in proposals.candidates if len(c.settings) == 1]
+    assert 3 * alone.count("linear_kernel") <= alone.count("step_kernel") <= 5 * alone.count("linear_kernel")
 
 
 def test_finish_of_nothing_is_nothing() -> None:

@@ -80,9 +80,13 @@ def _inspected(session: Session, stage: Stage, fresh: Sequence[Candidate]) -> di
 def promising(
     session: Session, stage: Stage, best: Contender, contenders: Sequence[Contender]
 ) -> tuple[list[Contender], list[str]]:
-    """Those worth judging, and notes: the fastest by quick times on a GPU, else by estimate."""
+    """Those worth judging, and notes: the fastest by quick times on a GPU, else by estimate.
+
+    The fastest of each kind comes before the second of any, so that what was found for one kernel of several
+    is not crowded out by the many ways to better another.
+    """
     if not session.on_gpu:
-        ahead = [c for c in contenders if beats_by_estimate(c, best)]
+        ahead = _best_of_each_first([c for c in contenders if beats_by_estimate(c, best)])
         _set_aside(session, [c for c in contenders if c not in ahead], "its estimate is no better")
         return ahead, []
     if len(contenders) <= SCREENED_DOWN_TO or session.out_of_time:
@@ -110,8 +114,8 @@ def _screened(
     times = {one.label: one.time_us for one in screening.candidates if one.time_us < math.inf}
     fastest = min(times.values(), default=math.inf)
     limit = (1.0 + MACHINE_NOISE) * times.get(best.id, math.inf)
-    order = [label for label in times if label in known and times[label] < limit]
-    ahead = [known[label] for label in order[:SCREENED_DOWN_TO]]
+    order = [known[label] for label in times if label in known and times[label] < limit]
+    ahead = _best_of_each_first(order)[:SCREENED_DOWN_TO]
     for one in screening.candidates:
         if one.label in known and known[one.label] not in ahead:
             why = one.problem or f"{one.time_us / fastest:.2f} times the quickest of its round"
@@ -121,6 +125,15 @@ def _screened(
         f"{screening.rounds} rounds, {screening.restarts} restarts; {len(ahead)} went on to the judge"
     )
     return ahead, [note]
+
+
+def _best_of_each_first(contenders: Sequence[Contender]) -> list[Contender]:
+    """The first of those that change the same things, for all such kinds, then the others; else in order."""
+    firsts: dict[frozenset[str], Contender] = {}
+    for contender in contenders:
+        settings = contender.candidate.settings if contender.candidate else {}
+        firsts.setdefault(frozenset(settings), contender)
+    return [*firsts.values(), *(c for c in contenders if c not in firsts.values())]
 
 
 def judge_all(

@@ -14,7 +14,7 @@ from tilewright.proposers.rewrite.base import Declined, View
 from tilewright.proposers.rewrite.constant_sizes import ALL, ConstantSizes
 from tilewright.proposers.tune.rewrite import RewriteDeclined, apply_settings, install_autotune
 from tilewright.proposers.tune.setting import Setting, read, written
-from tilewright.proposers.tune.space import combinations, neighbours, pressure
+from tilewright.proposers.tune.space import combinations, neighbours, pressure, shares_of
 from tilewright.proposers.tune.tunables import Tunable, find_tunables
 
 CONSTANT = "sizes as constants"
@@ -52,7 +52,7 @@ class LaunchTuning:
         if constant := _with_constant_sizes(situation):
             texts = {CONSTANT: constant, **texts}
         each = max(1, (situation.most - len(texts) + 1) // len(texts))
-        settings_of = [{}, *combinations(tunables, ranked, each)]
+        settings_of = [{}, *combinations(tunables, ranked, each, shares_of(situation.inspection))]
         candidates: dict[str, Candidate] = {}
         for settings, (form, text) in itertools.product(settings_of, texts.items()):
             try:
@@ -78,34 +78,56 @@ class LaunchTuning:
     def finish(self, situation: Situation, winners: Sequence[Candidate]) -> Proposals:
         """One file whose kernels choose, by @triton.autotune, among the settings that won.
 
-        Each kernel that the best winner changed gets its setting there, the next best that another
-        winner gave it, and a smaller fallback. A kernel that cannot be autotuned safely keeps the best
-        setting, and a note says why.
+        Each kernel that any winner changed gets the setting of the best one that did, which joins what was
+        tuned kernel by kernel; the next best that another winner gave it; and a smaller fallback. A kernel
+        that cannot be autotuned safely keeps its setting, and a note says why.
         """
         if not winners:
             return Proposals(())
-        best = winners[0]
-        tunables = {t.name: t for t in find_tunables(KernelFile.parse(best.source), None)[0]}
-        before = KernelFile.parse(situation.best.source if situation.best else best.source)
+        source, settings = _joined(winners)
+        tunables = {t.name: t for t in find_tunables(KernelFile.parse(source), None)[0]}
+        before = KernelFile.parse(situation.best.source if situation.best else source)
         sizes_of = {kernel.name: kernel.sizes for kernel in before.kernels}
-        source, notes, installed = best.source, list[str](), dict[str, str]()
-        for name, setting in read(best.settings).items():
-            rivals = [s for w in winners[1:] if (s := read(w.settings).get(name)) is not None]
+        notes, written_down = list[str](), written(settings)
+        for name, setting in settings.items():
+            rivals = [s for w in winners if (s := read(w.settings).get(name)) is not None]
             if name not in tunables:
                 continue
             configs = _configs(tunables[name], setting, rivals, situation)
-            sizes = sizes_of[name]
             try:
-                source = install_autotune(source, name, configs, sizes)
+                source = install_autotune(source, name, configs, sizes_of[name])
             except RewriteDeclined as reason:
                 notes.append(f"{name} is not autotuned, it keeps {setting}: {reason}")
             else:
-                installed[name] = "; ".join(map(str, configs))
-        if not installed:
+                written_down[name] = "; ".join(map(str, configs))
+        if source == winners[0].source:
             return Proposals((), tuple(notes))
-        why = f"{' and '.join(installed)}: two or three settings to choose from at run time"
-        made = Candidate(source, situation.stage.name, self.name, why, best.id, installed)
+        chosen = [name for name in settings if written_down[name] != str(settings[name])]
+        parts = [f"{' and '.join(settings)}: what was tuned apart, together"] if len(settings) > 1 else []
+        if chosen:
+            parts.append(f"{' and '.join(chosen)}: two or three settings to choose from at run time")
+        made = Candidate(
+            source, situation.stage.name, self.name, "; ".join(parts), winners[0].id, written_down
+        )
         return Proposals((made,), tuple(notes))
+
+
+def _joined(winners: Sequence[Candidate]) -> tuple[str, dict[str, Setting]]:
+    """The best winner's file, every kernel it leaves alone with the setting of the next best that does not.
+
+    A setting that cannot be written there, because it would change a literal that another needs, is left out.
+    """
+    source, settings = winners[0].source, dict(read(winners[0].settings))
+    for winner in winners[1:]:
+        theirs = read(winner.settings)
+        if settings.keys() & theirs.keys():
+            continue
+        try:
+            source = apply_settings(source, {**settings, **theirs})
+        except RewriteDeclined:
+            continue
+        settings |= theirs
+    return source, settings
 
 
 def _with_constant_sizes(situation: Situation) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tilewright.gpu.model import Gpu
@@ -17,6 +17,7 @@ SMALLEST_DOT = 16  # the shortest edge of a tile that a tensor core instruction 
 # Elements of its tile that one thread holds. Accumulators: 128×256 over 8 warps is 128, which leaves
 # half of a thread's 255 registers; 64×64 over 4 warps is 32. Elementwise, 4 floats are one vector load.
 HELD_BY_PRODUCT, HELD_ELEMENTWISE = (16, 64), (4, 16)  # a starved SM has registers to spare for warps
+LEAST_SHARE = 0.1  # what a kernel with next to no part in the time is tried by: the estimate may be wrong
 REPEATED_TILES = 0.75  # how much a second choice of warps or stages for the same tiles is put back
 # 128×256×32 with 8 warps and 3 to 4 stages came within 2 % of the best on 6 of 7 matrix products on
 # an H100, and a search that changes one number at a time stopped 19 to 36 % short of it.
@@ -89,22 +90,28 @@ def neighbours(tunable: Tunable, stage: Stage, felt: Pressure, gpu: Gpu, steps: 
 
 
 def combinations(
-    tunables: Sequence[Tunable], ranked: Sequence[Sequence[Setting]], most: int
+    tunables: Sequence[Tunable],
+    ranked: Sequence[Sequence[Setting]],
+    most: int,
+    shares: Mapping[str, float] | None = None,
 ) -> Iterator[dict[str, Setting]]:
-    """Settings for the whole file: each kernel's next best alone, then all of them at once, and so on.
+    """Settings for the whole file: one kernel's next best alone, each as often as its share of the time says.
 
-    One of the last is a fallback: every kernel at the smallest setting among those considered.
+    Once each kernel had a turn, all of them at once. One of the last is a fallback: every kernel at the
+    smallest setting among those considered.
+
+    Args:
+        shares: of the forward's time, by kernel, from 0 to 1; all alike without them.
     """
     made: list[dict[str, Setting]] = []
-    depth = max(map(len, ranked), default=0)
-    for rank in range(depth):
-        here = [
-            {tunable.name: settings[rank]}
-            for tunable, settings in zip(tunables, ranked, strict=True)
-            if rank < len(settings)
-        ]
-        together = {name: setting for one in here for name, setting in one.items()}
-        for settings in (*here, *([together] if len(here) > 1 else [])):
+    together: dict[str, Setting] = {}
+    for name, setting in _turns(tunables, ranked, shares or {}):
+        fresh = name not in together
+        together.setdefault(name, setting)
+        alone = [{name: setting}]
+        if fresh and len(together) == sum(map(bool, ranked)) > 1:
+            alone.append(dict(together))
+        for settings in alone:
             joined = _tie(settings, tunables)
             if joined is not None and joined not in made:
                 made.append(joined)
@@ -121,6 +128,30 @@ def combinations(
         if fallback and _smaller(fallback, tunables):
             chosen = [*chosen[: most - 1], fallback]
     yield from chosen
+
+
+def _turns(
+    tunables: Sequence[Tunable], ranked: Sequence[Sequence[Setting]], shares: Mapping[str, float]
+) -> Iterator[tuple[str, Setting]]:
+    """A kernel and its next setting at a time, dealt out by share as seats are (D'Hondt's method)."""
+    waiting = {tunable.name: list(settings) for tunable, settings in zip(tunables, ranked, strict=True)}
+    had = dict.fromkeys(waiting, 0)
+    while open_ := [name for name, settings in waiting.items() if settings]:
+        name = max(open_, key=lambda one: max(shares.get(one, 1.0), LEAST_SHARE) / (1 + had[one]))
+        had[name] += 1
+        yield name, waiting[name].pop(0)
+
+
+def shares_of(inspection: Inspection | None) -> dict[str, float]:
+    """Each kernel's part of the estimated time of all launches; empty where there is no estimate."""
+    estimate = inspection.estimate if inspection else None
+    if inspection is None or estimate is None:
+        return {}
+    spent: dict[str, float] = {}
+    for resources, each_us in zip(inspection.resources, estimate.per_launch_us, strict=True):
+        spent[resources.kernel] = spent.get(resources.kernel, 0.0) + resources.count * each_us
+    total = sum(spent.values())
+    return {name: us / total for name, us in spent.items()} if 0.0 < total < math.inf else {}
 
 
 def _smaller(settings: dict[str, Setting], tunables: Sequence[Tunable]) -> bool:

@@ -59,7 +59,8 @@ def test_a_wrapper_sees_the_target():
         assert torch.cuda.get_device_properties(x.device).multi_processor_count == 128
         assert triton.runtime.driver.active.utils.get_device_properties(0)["multiprocessor_count"] == 128
         with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.device(x.device):
-            torch.cuda.synchronize()
+            with torch.cuda._DeviceGuard(0):
+                torch.cuda.synchronize()
         noise = torch.randn(x.shape, device="cuda").uniform_()
         return scaled_relu((x + noise).to("cuda").contiguous(), self.scale.cuda())"""
     recording = record(model(body), gpu="rtx4090").recording()
@@ -96,6 +97,18 @@ def own(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 def test_modules_and_shared_parameters_stay_shared():
     setup = "self.a = nn.Linear(4, 4); self.b = nn.Linear(4, 4); self.b.weight = self.a.weight"
     body = "        assert self.a.weight is self.b.weight\n        return scaled_relu(x, self.b.weight)"
+    assert record(model(body, setup)).recording().sequence == (0,)
+
+
+@pytest.mark.parametrize(
+    "conversion", ["half()", "to(torch.float16)", "cuda().half()", 'to("cuda", torch.half)']
+)
+def test_a_constructor_may_convert_its_modules(conversion: str):
+    setup = f"""self.a = nn.Sequential(nn.LSTM(4, 4), nn.BatchNorm1d(4)).{conversion}
+        self.b = nn.ParameterList([self.a[1].weight]).{conversion}"""
+    body = """        assert self.b[0] is not None and self.a[1].running_mean.dtype == torch.float16
+        assert {w.dtype for w in self.a[0]._flat_weights} == {torch.float16}
+        return scaled_relu(x, self.a[1].weight.float())"""
     assert record(model(body, setup)).recording().sequence == (0,)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch._subclasses import fake_tensor
@@ -62,24 +63,30 @@ def to_device(value: Any) -> Any:
     return value.to(DEVICE) if isinstance(value, torch.Tensor) else value
 
 
-def move(module: torch.nn.Module) -> None:
-    """Put a module's parameters and buffers on the pretended GPU, shared ones still shared.
+_CONVERTED: WeakKeyDictionary[Any, dict[int, tuple[torch.Tensor, torch.Tensor]]] = WeakKeyDictionary()
 
-    `Module.to` exchanges the contents of two tensors in place, which fake tensors refuse.
+
+def _convert(
+    module: torch.nn.Module, function: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+) -> torch.nn.Module:
+    """`Module._apply`, what `.to`, `.cuda` and `.half` come down to, with new tensors in the old ones' place.
+
+    PyTorch exchanges the contents of two tensors, which fake ones refuse. Shared tensors stay shared.
     """
-    moved: dict[int, torch.Tensor] = {}
-    for part in module.modules():
-        for tensors in (part._parameters, part._buffers):
-            for name, tensor in tensors.items():
-                if tensor is None:
-                    continue
-                if id(tensor) not in moved:
-                    there = to_device(tensor.detach())
-                    parameter = isinstance(tensor, torch.nn.Parameter)
-                    moved[id(tensor)] = (
-                        torch.nn.Parameter(there, tensor.requires_grad) if parameter else there
-                    )
-                tensors[name] = moved[id(tensor)]
+    for child in module.children() if recurse else ():
+        child._apply(function)
+    converted = _CONVERTED.setdefault(function, {})
+    for tensors in (module._parameters, module._buffers):
+        for name, tensor in tensors.items():
+            if tensor is None:
+                continue
+            if id(tensor) not in converted:
+                made = function(tensor)
+                if isinstance(tensor, torch.nn.Parameter) and made is not tensor:
+                    made = torch.nn.Parameter(made, tensor.requires_grad)
+                converted[id(tensor)] = tensor, made  # the old one is kept, so that its id stays its own
+            tensors[name] = converted[id(tensor)][1]
+    return module
 
 
 def _allow_cuda_tensors() -> None:
@@ -207,6 +214,7 @@ def _replacements(gpu: Gpu) -> list[tuple[Any, str, Any]]:
         "stream": lambda stream: contextlib.nullcontext(stream),
         "device": lambda device: contextlib.nullcontext(),
         "device_of": lambda tensor: contextlib.nullcontext(),
+        "_DeviceGuard": lambda index: contextlib.nullcontext(),
     }
     return [
         # Both would otherwise ask `is_available` whether to start CUDA on a device that is not there.
@@ -217,6 +225,7 @@ def _replacements(gpu: Gpu) -> list[tuple[Any, str, Any]]:
         # An assertion about values that are not there is taken to hold.
         (torch, "_assert", _asserted),
         (FakeTensor, "cuda", _cuda),
+        (torch.nn.Module, "_apply", _convert),
         *((torch.cuda, name, answer) for name, answer in answers.items()),
     ]
 

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._pytree import tree_map
 
 from tilewright.errors import InputError, KernelFileError, ProblemError, TilewrightError, Where
-from tilewright.launches.fake import move, to_device
+from tilewright.launches.fake import DEVICE, to_device
 from tilewright.launches.recorder import Recorder
 from tilewright.problem import ProblemModule, call_piece, import_source, line_of
 
@@ -61,7 +61,7 @@ def _record(
     try:
         instance = model(*arguments)
         if isinstance(instance, torch.nn.Module):
-            move(instance)
+            instance.to(DEVICE)
         with recorder.listening():
             result = instance(*inputs)
     except TilewrightError:

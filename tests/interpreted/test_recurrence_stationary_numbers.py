@@ -29,6 +29,8 @@ CASES = [
     ("gru", 4, 9, 24, "float16", True, 1.0),
     ("leaky", 4, 5, 20, "float32", False, 1.0),  # a mask of one column
     ("leaky", 3, 2, 60, "tf32", True, 1.0),
+    ("columns", 3, 3, 20, "float32", False, 1.0),
+    ("gated", 3, 2, 140, "tf32", True, 1.0),  # 32 rows of a wide value to a warp, 16 of a single column
     ("relu", 3, 1, 1, "tf32", False, 1.0),  # unbounded states: two bfloat16 for each number
     ("relu", 5, 3, 40, "tf32", False, 1.0),
 ]

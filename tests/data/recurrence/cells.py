@@ -162,7 +162,53 @@ def leaky(cell: Cell) -> Recurrence:
     )
 
 
-CELLS = {"lstm": lstm, "gru": gru, "elman": elman, "leaky": leaky, "relu": lambda cell: elman(cell, "relu")}
+def columns(cell: Cell) -> Recurrence:
+    """Single columns beside wide values: given by a product, cut from one, picked from a state, carried."""
+    h, i = cell.hidden, cell.index
+    cell.state("h")
+    cell.states.append(State("n", 1, cell.value("n0", cell.batch, 1)))
+    x = cell.input(1)
+    for name, left, width, inner in (("gw", "h", 1, h), ("pw", "h", 3, h), ("uw", "p", h, 3), ("nw", "n", h, 1)):
+        weight = cell.value(f"w_{name}", width, inner, scale=inner**-0.5)
+        if name == "uw":
+            cell.node("high", "row_max", "pw", width=1)
+            cell.node("low", "sub", "pw", "high", width=3)
+            cell.node("p", "exp", "low", width=3)
+        cell.body.append(Product(name, left, weight, width, inner))
+    cell.values[cell.name("g")] = torch.randn(1)
+    cell.operands.append(Operand("gb", cell.name("g"), (1,)))
+    cell.node("gs", "add", "gw", "gb", width=1)
+    cell.node("gate", "sigmoid", "gs", width=1)
+    cell.node("first", "slice", "pw", 0, 1, width=1)
+    cell.node("third", "slice", "h", 2, 1, width=1)
+    cell.node("both", "mul", "first", "third", width=1)
+    cell.node("n2", "tanh", "both", width=1)
+    cell.node("sum", "add", "uw", x)
+    cell.node("more", "add", "sum", "nw")
+    cell.node("drive", "tanh", "more")
+    cell.node("gated", "mul", "gate", "drive")
+    cell.node("h2", "add", "gated", "third")
+    return cell.loop(
+        {"h": "h2", "n": "n2"}, (Result(f"y_{i}", "h2", True), Result(f"hn_{i}", "h", False))
+    )
+
+
+def gated(cell: Cell) -> Recurrence:
+    """One gate for all columns, beside a column that all of them read."""
+    h, i = cell.hidden, cell.index
+    cell.state("h")
+    x = cell.input(1)
+    cell.body.append(Product("gw", "h", cell.value("w_gw", 1, h, scale=h**-0.5), 1, h))
+    cell.node("gate", "sigmoid", "gw", width=1)
+    cell.node("third", "slice", "h", 2, 1, width=1)
+    cell.node("drive", "tanh", x)
+    cell.node("gated", "mul", "gate", "drive")
+    cell.node("h2", "add", "gated", "third")
+    return cell.loop({"h": "h2"}, (Result(f"y_{i}", "h2", True), Result(f"hn_{i}", "h", False)))
+
+
+CELLS = {"lstm": lstm, "gru": gru, "elman": elman, "leaky": leaky, "columns": columns, "gated": gated,
+         "relu": lambda cell: elman(cell, "relu")}  # fmt: skip
 
 
 def group(kind: str, layers: int, steps: int, batch: int, hidden: int, *, directions: int = 1, seed: int = 0):
@@ -200,6 +246,9 @@ def run(group: Group, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
                     source, first, width = item.args
                     now[item.name] = now[source.name][:, first : first + width]
                 else:
+                    if item.op == "row_max":
+                        now[item.name] = now[item.args[0].name].amax(1, keepdim=True)
+                        continue
                     args = [now[a.name] if isinstance(a, Name) else torch.tensor(a) for a in item.args]
                     now[item.name] = OPS[item.op].torch(*args)
             state = {name: now[source] for name, source in loop.following}

@@ -23,9 +23,10 @@ from tilewright.proposers.recurrence import ir
 from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.emit.variables import renamed
 from tilewright.proposers.recurrence.plan.step_time import stationary_us
-from tilewright.proposers.recurrence.stationary.kernel import Kernel, plain
+from tilewright.proposers.recurrence.stationary.kernel import Kernel
 from tilewright.proposers.recurrence.stationary.plan import TILE, Block, Plan, plan
 from tilewright.proposers.recurrence.stationary.slices import sink_slices
+from tilewright.proposers.recurrence.stationary.writer import plain
 
 
 def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str, name: str) -> Emitted:
@@ -103,14 +104,20 @@ def assembled(
 
 
 def _packing(block: Block, planned: Plan) -> str:
-    """The block's rows, padded to tiles, in the operands' format: [rows, K] or [parts, rows, K]."""
+    """The block's rows, padded to tiles, in the operands' format: [rows, K] or [parts, rows, K].
+
+    A single row is repeated instead, so that every thread computes the column that others broadcast.
+    """
     rows = planned.warps * planned.rows(block.width)
     inner = planned.warps * planned.rows(block.product.inner)
     rest = block.product.weight
     if block.width < block.product.width:
         rest = f"{rest}[{block.first}:{block.first + block.width}]"
-    if (rows, inner) != (block.width, block.product.inner):
-        pads = (0, inner - block.product.inner, 0, rows - block.width)
+    if block.width == 1:
+        rest = f"{rest}.expand({rows}, -1)"
+    width = rows if block.width == 1 else block.width
+    if (rows, inner) != (width, block.product.inner):
+        pads = (0, inner - block.product.inner, 0, rows - width)
         rest = f"torch.nn.functional.pad({rest}, {pads})"
     parts = []
     for _ in range(block.format.parts):

@@ -14,8 +14,9 @@ from tilewright.gpu.model import Gpu
 from tilewright.proposers.recurrence import ir
 from tilewright.proposers.recurrence.emit.emitted import Emitted
 from tilewright.proposers.recurrence.stationary.emit import assembled
-from tilewright.proposers.recurrence.stationary.kernel import Kernel, plain
+from tilewright.proposers.recurrence.stationary.kernel import Kernel
 from tilewright.proposers.recurrence.stationary.plan import TILE, Block
+from tilewright.proposers.recurrence.stationary.writer import plain
 
 _SLICE = 64  # of K, loaded from shared memory at a time
 _IMPORTS = (
@@ -79,11 +80,8 @@ class GluonKernel(Kernel):
         mask = f", mask={wanted}" if wanted else ""
         return f"gl.store({pointer} + ({offset}), {value}{mask})"
 
-    def _weight(self, number: int, block: Block) -> None:
-        name = f"{plain(block.product.name)}_weight{block.first or ''}"
-        argument = f"{self.name}_weight{number}"
-        self.packed.append((argument, block))
-        self._parameter(f"{name}_packed", argument)
+    def _weight(self, number: int, block: Block) -> str:
+        name, argument = self._packed(number, block)
         warps = self.plan.warps
         height, inner = warps * self.plan.rows(block.width), warps * self.plan.rows(block.product.inner)
         row = self._once(
@@ -96,19 +94,21 @@ class GluonKernel(Kernel):
         for part in range(block.format.parts):
             for first in range(0, inner, length):
                 offset = part * height * inner + first
-                place = f"{name}_packed + {row} * {inner} + {depth}" + (f" + {offset}" if offset else "")
+                place = f"{argument} + {row} * {inner} + {depth}" + (f" + {offset}" if offset else "")
                 self._add(f"{name}_{part}_{first} = gl.load({place})")
-        dtype, product = block.format.dtype, block.product
-        for part in range(block.format.parts):
-            for turn in (0, 1):
-                self._once(
-                    f"{plain(product.left)}_{dtype}_{part}_shared{turn}",
-                    f"gl.allocate_shared_memory(gl.{dtype}, [{inner}, {TILE}], plain)",
-                )
+        return name
 
     def _loop(self) -> None:
         """Two steps a round, one for each buffer, and the last one alone where T is odd."""
         steps = self.member.steps
+        for block in self.blocks:
+            inner = self.plan.warps * self.plan.rows(block.product.inner)
+            for part in range(block.format.parts):
+                for turn in (0, 1):
+                    self._once(
+                        f"{plain(block.product.left)}_{block.format.dtype}_{part}_shared{turn}",
+                        f"gl.allocate_shared_memory(gl.{block.format.dtype}, [{inner}, {TILE}], plain)",
+                    )
         self._add(f"for pair in range({steps // 2}):")
         self._depth = 2
         for self._turn in (0, 1):
@@ -135,6 +135,9 @@ class GluonKernel(Kernel):
         for first in range(0, inner, min(_SLICE, inner)):
             self._add(f"{result} = mma_v2({weight}_{first}, {value}_{first}, {onto})")
             onto = result
+
+    def _one_row(self, text: str) -> str:
+        return f"gl.max({text}, 0)[None, :]"
 
     def _over_columns(self, kind: str, text: str) -> str:
         return f"gl.{kind}({text}, 0)[None, :]"

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import re
-
 from tilewright.proposers.recurrence import ir
 from tilewright.proposers.recurrence.ops import OPS
 from tilewright.proposers.recurrence.stationary.plan import TILE, Block, Plan
+from tilewright.proposers.recurrence.stationary.writer import Writer, plain
 
 _HELPED = ("tanh", "sigmoid")  # operations that have helpers of inline assembly
 
 
-class Kernel:
+class Kernel(Writer):
     """Writes one kernel.
 
     Attributes:
-        parameters: pointers and strides, in the order the kernel takes them.
-        arguments: what the wrapper passes for each.
         packed: (wrapper argument, block) of each weight.
-        helpers: that the text calls.
     """
 
     def __init__(self, member: ir.Recurrence, blocks: tuple[Block, ...], plan: Plan, name: str) -> None:
-        self.member = member
+        super().__init__(member, plan, name)
         self.blocks = blocks
-        self.plan = plan
-        self.name = name
-        self.parameters: list[str] = []
-        self.arguments: list[str] = []
         self.packed: list[tuple[str, Block]] = []
-        self.helpers: set[str] = set()
         self._text: dict[str, str] = {}  # of a value: a variable, or a constant
         self._width = {item.name: item.width for item in (*member.states, *member.streams, *member.body)}
         self._width |= {o.name: o.shape[-1] for o in member.operands if o.shape}
-        self._made: set[str] = set()
+        self._weights: dict[tuple[object, ...], str] = {}  # of a block: the variables that hold its weight
         self._given: set[tuple[str, str]] = set()
         self._reduced: set[str] = set()
         self._held: dict[str, int] = {}
@@ -42,8 +33,6 @@ class Kernel:
         self._summed: dict[str, str] = {}  # nodes that a product accumulates onto their other argument
         self._waiting: list[tuple[ir.Result, str]] = []
         self._streams: list[tuple[str, str, str]] = []
-        self._lines: list[str] = []
-        self._depth = 1
 
     def source(self) -> str:
         """The kernel, decorated."""
@@ -55,8 +44,9 @@ class Kernel:
             self._add(f"read = {self._tl}.minimum(column, {self.member.batch - 1})")
         self._values_before()
         self._known_before = frozenset(self._text)
-        for number, block in enumerate(self.blocks):
-            self._weight(number, block)
+        for block in self.blocks:
+            if block.weight not in self._weights:
+                self._weights[block.weight] = self._weight(len(self._weights), block)
         self._loop()
         self._last_step()
         head = f"@{self._decorator}\ndef {self.name}({', '.join(self.parameters)}):\n"
@@ -103,104 +93,19 @@ class Kernel:
                 self._node(item)
         self._every_step()
         for state, source in self.member.following:
-            if source in self._reduced:
-                raise ir.Declined(f"state {state} becomes a reduction over columns", self.member.line)
-            if self.plan.rows(self._held_as(state)) != self.plan.rows(self._held_as(source)):
+            same = self.plan.rows(self._held_as(state)) == self.plan.rows(self._held_as(source))
+            if source not in self._reduced and not same:
                 raise ir.Declined(f"state {state} is one column for wider values", self.member.line)
-        moves = [(self._text[state], self._text[source]) for state, source in self.member.following]
+        moves = [
+            (self._text[state], self._in_every_row(source, self._held_as(state)))
+            for state, source in self.member.following
+        ]
         moves += [(variable, f"{variable}_ahead") for variable, _, _ in self._streams]
         moves = [(to, source) for to, source in moves if to != source]
         if moves:
             self._add(", ".join(to for to, _ in moves) + " = " + ", ".join(source for _, source in moves))
 
-    # Layout
-
-    dialect = "triton"
-    _tl = "tl"
-    _decorator = "triton.jit"
-    _takes_any_steps = True
-    _stores_late = False  # whether a state is stored in the next step, while that step's products run
-
-    def _axes(self) -> None:
-        self._add(f"warp = tl.arange(0, {self.plan.warps})[:, None, None]")
-        self._add(f"column = tl.program_id(0) * {TILE} + tl.arange(0, {TILE})[None, None, :]")
-
-    def _bytes(self, elements: str) -> str:
-        """A distance in what addresses are counted in."""
-        return f"(4 * {elements})"
-
-    def _add(self, line: str) -> None:
-        self._lines.append("    " * self._depth + line)
-
-    def _once(self, name: str, expression: str) -> str:
-        """A variable of the prologue, written when it is first needed."""
-        if name not in self._made:
-            self._made.add(name)
-            self._add(f"{name} = {expression}")
-        return name
-
-    def _rows(self, width: int, held_as: int) -> str:
-        """Column that each row of a value holds in the layout of another width; beyond its own the last."""
-        held = self._every_row(held_as)
-        if width == held_as and self._full(width):
-            return held
-        return self._once(f"{held}_of_{width}", f"{self._tl}.minimum({held}, {width - 1})")
-
-    def _every_row(self, width: int) -> str:
-        rows = self.plan.rows(width)
-        return self._once(f"row{rows}", self._row_numbers(rows))
-
-    def _row_numbers(self, rows: int) -> str:
-        return f"warp * {rows} + tl.arange(0, {rows})[None, :, None]"
-
-    def _full(self, width: int) -> bool:
-        return self.plan.rows(width) * self.plan.warps == width
-
-    def _like(self, width: int, inner: int = TILE) -> str:
-        """A product of zeros: nothing but the layout of an accumulator."""
-        warps, rows = self.plan.warps, self.plan.rows(width)
-        dtype = "float32" if inner == TILE else "float16"
-        return self._once(
-            f"like{rows}_{inner}",
-            f"tl.dot(tl.zeros(({warps}, {rows}, 16), tl.float16), "
-            f"tl.zeros(({warps}, 16, {inner}), tl.float16), out_dtype=tl.{dtype})",
-        )
-
-    def _use(self, helper: str, *arguments: str) -> str:
-        self.helpers.add(helper)
-        return f"{helper}({', '.join(arguments)})"
-
-    def _read(self) -> str:
-        return "read" if self.member.batch % TILE else "column"
-
-    def _parameter(self, name: str, argument: str, *, constant: bool = False) -> str:
-        parameter = f"{name}: {self._tl}.constexpr" if constant else name
-        if parameter not in self.parameters:
-            self.parameters.append(parameter)
-            self.arguments.append(argument)
-        return name
-
-    def _pointer(self, name: str, value: str, *axes: str) -> None:
-        """A pointer and its strides, `axes` naming the dimensions ("t", "b", "w") of the tensor."""
-        if name not in self.parameters:
-            self.parameters += [name, *(f"{name}_{axis}: {self._tl}.constexpr" for axis in axes)]
-            self.arguments += [value, f"*{value}.stride()"]
-
     # Before the loop
-
-    def _address(self, name: str, width: int, first: int, held_as: int, *, batch: bool) -> str:
-        """Addresses of columns first … first + width of a [B, W] or [W] tensor."""
-        rows = self._rows(width, held_as)
-        offset = f"({rows} + {first}) * {name}_w" if first else f"{rows} * {name}_w"
-        if batch:
-            offset += f" + {self._read()} * {name}_b"
-        return self._place(name, offset)
-
-    def _place(self, pointer: str, offset: str) -> str:
-        return f"{pointer}.to(tl.int64) + 4 * ({offset}).to(tl.int64)"
-
-    def _loaded(self, address: str, like: str) -> str:
-        return self._use("load_like", address, like)
 
     def _values_before(self) -> None:
         member = self.member
@@ -262,28 +167,34 @@ class Kernel:
             found.append((name, 0, width))
         return found
 
-    def _weight(self, number: int, block: Block) -> None:
-        name = f"{plain(block.product.name)}_weight{block.first or ''}"
-        argument = f"{self.name}_weight{number}"
-        self.packed.append((argument, block))
-        self._parameter(f"{name}_packed", argument)
+    def _weight(self, number: int, block: Block) -> str:
+        """Bring the rows of a weight that a block multiplies by; returns what its variables are called."""
+        name, argument = self._packed(number, block)
         inner = self.plan.warps * self.plan.rows(block.product.inner)
         every = self._every_row(block.width)
         like = self._like(block.width, inner)
         at = f"{name}_at"
-        self._add(f"{at} = {name}_packed.to(tl.int64) + 2 * ({every} * {inner} + ")
+        self._add(f"{at} = {argument}.to(tl.int64) + 2 * ({every} * {inner} + ")
         self._lines[-1] += f"tl.arange(0, {inner})[None, None, :]).to(tl.int64)"
         helper = "load_half_like" if block.format.dtype == "float16" else "load_bfloat16_like"
         size = 2 * self.plan.warps * self.plan.rows(block.width) * inner
         for part in range(block.format.parts):
             place = f"{at} + {part * size}" if part else at
             self._add(f"{name}_{part} = {self._use(helper, place, like)}")
+        return name
+
+    def _packed(self, number: int, block: Block) -> tuple[str, str]:
+        """What the variables of a block's weight are called, and the parameter that it comes in."""
+        whole = block.width == block.product.width
+        name = f"{plain(block.product.name)}_weight" + ("" if whole else f"_{block.first}_{block.width}")
+        self.packed.append((f"{self.name}_weight{number}", block))
+        return name, self._parameter(f"{name}_packed", f"{self.name}_weight{number}")
 
     # In the loop
 
     def _product(self, product: ir.Product) -> None:
         for block in (b for b in self.blocks if b.product == product):
-            name = f"{plain(product.name)}_weight{block.first or ''}"
+            name = self._weights[block.weight]
             parts = self._shared(product, block)
             whole = block.width == product.width
             result = plain(product.name) + ("" if whole else f"_{block.first}_{block.width}")
@@ -295,9 +206,13 @@ class Kernel:
             for weight, value in block.format.terms:
                 self._multiply(result, f"{name}_{weight}", parts[value], onto, block)
                 onto = result
+            if block.width == 1:  # every row of the weight is the same: so is every row of the result
+                self._add(f"{result} = {self._one_row(result)}")
             self._text[f"{product.name}[{block.first}:{block.width}]"] = result
             if whole:
                 self._text[product.name] = result
+            if product.width == 1:
+                self._reduced.add(product.name)
 
     def _multiply(self, result: str, weight: str, value: str, onto: str | None, block: Block) -> None:
         self._add(f"{result} = tl.dot({weight}, {value}" + (f", acc={onto})" if onto else ")"))
@@ -312,7 +227,7 @@ class Kernel:
             names.add(product.name)
         readers = [n for n in self.member.nodes if n.name not in names and names & _names(n)]
         leaving = {source for _, source in self.member.following} | {r.source for r in self.member.results}
-        if len(readers) != 1 or readers[0].op != "add" or names & leaving:
+        if block.width == 1 or len(readers) != 1 or readers[0].op != "add" or names & leaving:
             return None
         body = self.member.body
         known = self._known_before | {item.name for item in body[: body.index(product)]}
@@ -324,7 +239,7 @@ class Kernel:
     def _shared(self, product: ir.Product, block: Block) -> list[str]:
         """The left value as the right operand of the dots, one for each part."""
         dtype = block.format.dtype
-        left, stem = self._text[product.left], f"{plain(product.left)}_{dtype}"
+        left, stem = self._in_every_row(product.left), f"{plain(product.left)}_{dtype}"
         names = [f"{stem}_{part}" for part in range(block.format.parts)]
         if (product.left, dtype) in self._given:
             return names
@@ -402,6 +317,13 @@ class Kernel:
         block = self._text.get(f"{source.name}[{first}:{width}]")
         if block is None and (first, width) == (0, self._width[source.name]):
             block = self._text[source.name]
+        if width == 1:
+            self._reduced.add(node.name)
+            if block is None:
+                row, value = self._every_row(self._held_as(source.name)), self._text[source.name]
+                block = plain(node.name)
+                picked = f"{self._tl}.where({row} == {first}, {value}, 0.0)"
+                self._add(f"{block} = {self._over_columns('sum', picked)}")
         if block is None:
             raise ir.Declined(f"columns of {source.name} are moved to other columns", self.member.line)
         self._text[node.name] = block
@@ -427,9 +349,12 @@ class Kernel:
             self._add(f"{name} = {mean(f'{name}_off * {name}_off')}")
         self._text[node.name] = name
 
-    def _over_columns(self, kind: str, text: str) -> str:
-        """tl.sum or tl.max over all columns."""
-        return f"tl.{kind}(tl.{kind}({text}, 1, keep_dims=True), 0, keep_dims=True)"
+    def _in_every_row(self, name: str, width: int = 1) -> str:
+        """A value as all rows of a width hold it, where it is held as one row."""
+        text = self._text[name]
+        if name not in self._reduced:
+            return text
+        return f"{self._tl}.where({self._every_row(width)} >= 0, {text}, {text})"
 
     # What leaves the loop
 
@@ -449,7 +374,7 @@ class Kernel:
             is_state = result.source in states
             if result not in late and (result.every_step or not is_state):
                 source = following[result.source] if is_state else result.source
-                self._store(result, self._text[source])
+                self._store(result, self._in_every_row(source))
 
     def _last_step(self) -> None:
         for result, state in self._late():
@@ -471,17 +396,6 @@ class Kernel:
         conditions += [] if batch % TILE == 0 else [f"(column < {batch})"]
         self._add(self._stored(name, offset, value, " & ".join(conditions)))
 
-    def _stored(self, pointer: str, offset: str, value: str, wanted: str) -> str:
-        address = self._place(pointer, offset)
-        if wanted:
-            return self._use("store_like_if", address, value, f"({wanted}).to(tl.int32)")
-        return self._use("store_like", address, value)
-
 
 def _names(node: ir.Node) -> set[str]:
     return {argument.name for argument in node.args if isinstance(argument, ir.Name)}
-
-
-def plain(name: str) -> str:
-    """The name as an identifier."""
-    return re.sub(r"\W", "_", name)

@@ -42,6 +42,11 @@ class Block:
     width: int
     format: Format
 
+    @property
+    def weight(self) -> tuple[object, ...]:
+        """What two blocks have in common whose rows of a weight are the same."""
+        return self.product.weight, self.first, self.width, self.format
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -94,7 +99,10 @@ def plan(group: ir.Group, gpu: Gpu, precision: str) -> Plan:
     warps = 1
     while warps < _MOST_WARPS and warps * _ROWS < widest:
         warps *= 2
-    weights = max(sum(_weight_registers(block, warps) for block in some) for some in blocks)
+    weights = max(
+        sum(_weight_registers(block, warps) for block in {block.weight: block for block in some}.values())
+        for some in blocks
+    )
     values = max(
         _value_registers(member, some, warps) for member, some in zip(group.members, blocks, strict=True)
     )

@@ -38,7 +38,7 @@ def sink_slices(member: ir.Recurrence) -> ir.Recurrence:
             assert isinstance(inner, ir.Name)
             if isinstance(start, int):
                 return cut(inner.name, start + first, width, name)
-        if node is not None and node.op in OPS:
+        if node is not None and node.op in OPS and width > 1:  # one column is picked where it lies
             args = tuple(
                 ir.Name(cut(a.name, first, width)) if isinstance(a, ir.Name) else a for a in node.args
             )

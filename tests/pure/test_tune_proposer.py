@@ -324,6 +324,28 @@ class ModelNew(nn.Module):
 """
 
 
+def test_kernels_that_the_forward_does_not_launch_are_left_alone() -> None:
+    backward = """
+@triton.jit
+def backward_kernel(x, out, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + at, tl.load(x + at, mask=at < n) * 0.5, mask=at < n)
+
+
+def backward(x, out):
+    grid = lambda META: (triton.cdiv(x.numel(), META["BLOCK"]),)
+    backward_kernel[grid](x, out, x.numel(), BLOCK=512)
+
+
+class ModelNew"""
+    source = SIZED.replace("class ModelNew", backward)
+    here = replace(situation(source, recorded(source, {"scale_kernel": ["1000"]})), most=9)
+    proposals = LaunchTuning().propose(here)
+    assert {name for c in proposals.candidates for name in c.settings} == {"scale_kernel"}
+    assert "backward_kernel is left alone: the forward does not launch it" in proposals.notes
+    assert min(s.size for s in settings(proposals, "scale_kernel")) < Setting((("BLOCK", 512),), 4, 3).size
+
+
 def test_sizes_as_constants_are_searched_together_with_the_tiles() -> None:
     here = replace(situation(SIZED, recorded(SIZED, {"scale_kernel": ["1000"]})), most=9)
     proposals = LaunchTuning().propose(here)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tilewright.candidate import Candidate
+from tilewright.inspect.model import Inspection
 from tilewright.kernelfile import KernelFile
 from tilewright.proposers.base import Proposals, Situation
 from tilewright.proposers.rewrite.base import Declined, View
@@ -44,10 +45,11 @@ class LaunchTuning:
         tunables, found = find_tunables(
             KernelFile.parse(parent.source, Path("current.py")), situation.inspection
         )
-        notes = list(found)
+        idle = {t.name for t in tunables if not _is_launched(t, situation.inspection)}
+        notes = [*found, *(f"{name} is left alone: the forward does not launch it" for name in sorted(idle))]
         felt = {t.name: pressure(t, situation.inspection, gpu, stage) for t in tunables}
         steps = 1 if situation.most <= FEW else 2
-        ranked = [neighbours(t, stage, felt[t.name], gpu, steps) for t in tunables]
+        ranked = [[] if t.name in idle else neighbours(t, stage, felt[t.name], gpu, steps) for t in tunables]
         texts = {"": parent.source}
         if constant := _with_constant_sizes(situation):
             texts = {CONSTANT: constant, **texts}
@@ -64,7 +66,7 @@ class LaunchTuning:
                 continue
             why = _why(settings, tunables, {name: felt[name].why for name in settings})
             why = "; ".join(part for part in (form, why) if part)
-            known = settings or {t.name: t.current for t in tunables}
+            known = settings or {t.name: t.current for t in tunables if t.name not in idle}
             made = Candidate(changed, stage.name, self.name, why, parent.id, written(known))
             candidates.setdefault(made.id, made)
         space = len(texts) * math.prod(1 + len(settings) for settings in ranked)
@@ -110,6 +112,12 @@ class LaunchTuning:
             source, situation.stage.name, self.name, "; ".join(parts), winners[0].id, written_down
         )
         return Proposals((made,), tuple(notes))
+
+
+def _is_launched(tunable: Tunable, inspection: Inspection | None) -> bool:
+    """Whether the recorded forward launches a kernel; so it is taken to where nothing was recorded."""
+    launched = {launch.kernel for launch in inspection.recording.launches} if inspection else set()
+    return not launched or tunable.name in launched
 
 
 def _joined(winners: Sequence[Candidate]) -> tuple[str, dict[str, Setting]]:

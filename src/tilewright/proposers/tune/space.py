@@ -118,14 +118,15 @@ def combinations(
         if len(made) >= most:
             break
     chosen = made[:most]
-    if not any(_smaller(settings, tunables) for settings in chosen):
+    varied = [tunable for tunable, settings in zip(tunables, ranked, strict=True) if settings]
+    if not any(_smaller(settings, varied) for settings in chosen):
         smallest = {
             tunable.name: min(settings, key=lambda setting: setting.size)
             for tunable, settings in zip(tunables, ranked, strict=True)
             if settings
         }
         fallback = _tie(smallest, tunables)
-        if fallback and _smaller(fallback, tunables):
+        if fallback and _smaller(fallback, varied):
             chosen = [*chosen[: most - 1], fallback]
     yield from chosen
 

@@ -176,6 +176,13 @@ def test_a_file_that_insists_on_cuda_is_not_checked_here() -> None:
     assert "needs a GPU" in verdict.reason
 
 
+def test_choosing_the_device_of_a_tensor_needs_no_gpu() -> None:
+    guarded = """    torch.cuda.synchronize()
+    with torch.cuda.device(x.device), torch.cuda.device_of(x), torch.cuda._DeviceGuard(x.device.index):
+        out = torch"""
+    assert scaled(("    out = torch", guarded)).correct
+
+
 def test_a_file_that_moves_to_cuda_is_not_checked_here() -> None:
     verdict = scaled(("return scale(x,", "return scale(x.cuda(),"))
     assert verdict.outcome is Outcome.NOT_CHECKED

@@ -143,6 +143,20 @@ def test_code_outside_its_section_is_found_by_what_it_is() -> None:
     assert request.task == ("Make this faster.",)
 
 
+def test_a_sentence_in_place_of_code_is_no_code() -> None:
+    request = parse("[TARGET GPU]\nGPU: A100\n\n[CURRENT CODE]\n(see attachment)\n")
+    assert request.code is None
+    assert "the request has no current code" in request.notes
+
+
+def test_numbered_headings_open_their_section() -> None:
+    request = parse(
+        "1. TARGET GPU\nGPU: A100\n\n2. STAGE\nFocus: grid\n\n3. CODE\n```python\nimport triton\n```\n"
+    )
+    assert (request.gpu and request.gpu.name, request.stage) == ("A100 80GB", "grid_and_parallel")
+    assert request.code == "import triton\n"
+
+
 def test_a_fence_that_never_closes_ends_at_the_next_tag() -> None:
     request = parse(
         "[CURRENT CODE]\n```python\nx = 1\n\n[NCU PROFILING METRICS]\n{}\n\n"
@@ -164,6 +178,55 @@ def test_a_metric_list_in_the_stage_is_not_the_profile() -> None:
 def test_metrics_without_a_kernel_and_python_spelling_are_read() -> None:
     request = parse("[PROFILE]\n{'launch__grid_size': 4, 'waves': 0.5,}\n[CODE]\n```\nx=1\n```\n")
     assert request.profile == {"": {"launch__grid_size": 4.0, "waves": 0.5}}
+
+
+FIGURES = {"mul_kernel": {"dram__throughput.avg.pct": 88.1, "launch__registers_per_thread": 24.0}}
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        """| Kernel | `dram__throughput.avg.pct` | launch__registers_per_thread |
+|:---|---:|---|
+| mul_kernel | 88.1 % | 24 |""",
+        """| Metric | Unit | mul_kernel |
+|---|---|---|
+| dram__throughput.avg.pct | % | 88.1 |
+| launch__registers_per_thread | register/thread | 24 |""",
+        """mul_kernel:
+  - dram__throughput.avg.pct: 88.1 % (high)
+  - launch__registers_per_thread = 24""",
+        """**mul_kernel**
+| Metric | Value | Target |
+|---|---|---|
+| dram__throughput.avg.pct | 88.1% | 60 |
+| launch__registers_per_thread | 24 | 128 |""",
+        """```
+  mul_kernel (98304, 1, 1)x(128, 1, 1), Context 1, Stream 7, Device 0, CC 8.9
+    Section: Command line profiler metrics
+    ---------------------------- --------------- ------------
+    Metric Name                      Metric Unit Metric Value
+    dram__throughput.avg.pct                   %        88.10
+    launch__registers_per_thread register/thread           24
+    ---------------------------- --------------- ------------
+```""",
+    ],
+)
+def test_metrics_in_tables_and_lists_are_read(profile: str) -> None:
+    request = parse(f"[TARGET GPU]\nGPU: A100\n\n[NCU METRICS]\n{profile}\n")
+    assert request.profile == FIGURES
+
+
+def test_a_limit_in_the_profile_is_no_figure() -> None:
+    request = parse("[TARGET GPU]\nGPU: A100\n\n[NCU METRICS]\nlaunch__registers_per_thread > 128\n")
+    assert request.profile == {}
+
+
+def test_a_gpu_may_stand_in_a_table() -> None:
+    table = "| Property | Value |\n|---|---|\n| **GPU Name** | A100-SXM4-80GB |\n| Number of SMs | 108 |"
+    request = parse(f"## Target GPU\n\n{table}\n")
+    assert request.gpu is not None
+    assert (request.gpu.name, request.gpu.sms) == ("A100 80GB", 108)
 
 
 def test_a_gpu_that_cannot_be_built_is_a_note_not_a_failure() -> None:

@@ -11,6 +11,7 @@ from tilewright.gpu.catalogue import find
 from tilewright.gpu.fields import gpu_from_fields, read_field
 from tilewright.gpu.model import Gpu
 from tilewright.problem import read_text
+from tilewright.request.listed import cells, listed
 from tilewright.request.model import Guidance, Ignored, Request, Threshold
 from tilewright.request.profile import Profile, read_profile
 from tilewright.request.sections import BULLET, DASH, Fence, Section, Text, Title, balanced, clean, split
@@ -28,6 +29,7 @@ NEGATION = re.compile(
 TURN = re.compile(
     r"(?<!not )(?<!n't )(?<!never )\buse\b|\binstead\b|\bbut\b|\bprefer\b|;|→|->", re.IGNORECASE
 )
+STATEMENT = re.compile(r"\s*(?:import\s|from\s|def\s|class\s|@\w)")
 NO_PROFILE = "the request has no profile"
 
 
@@ -119,7 +121,11 @@ class Reading:
     def gpu_fields(self, sections: Sequence[Section]) -> tuple[tuple[str, str], ...]:
         fields = []
         for piece in _texts(sections):
-            bare = _item(piece.text)
+            row = cells(piece.text)
+            if row == ():  # the rule below a table's head
+                self.used.add(piece.number)
+                continue
+            bare = ": ".join(row[:2]) if row else _item(piece.text)
             label, _, value = (re.sub(r"^[\s*]+|[\s*]+$", "", part) for part in bare.partition(":"))
             if not value and _known(clean(bare)):
                 label, value = "GPU Name", clean(bare)
@@ -231,7 +237,7 @@ class Reading:
             if texts and not any(isinstance(piece, Fence) for piece in section.pieces):
                 first, last = texts[0].number, texts[-1].number
                 fence = Fence(first, tuple(self.lines[first - 1 : last]), ())
-                if _holds_code(fence):
+                if _holds_code(fence) and any(STATEMENT.match(line) for line in fence.lines):
                     return fence
         return None
 
@@ -243,8 +249,11 @@ class Reading:
             if isinstance(piece, Fence):
                 figures = [Text(piece.first + i, line) for i, line in enumerate(piece.lines) if line.strip()]
                 if figures and figures[0].text.lstrip().startswith("{"):
-                    lines.extend(figures[: balanced([line.text for line in figures])])
-                    self.used.update(piece.marks)
+                    figures = figures[: balanced([line.text for line in figures])]
+                elif not listed(figures)[0]:
+                    continue
+                lines.extend(figures)
+                self.used.update(piece.marks)
             elif isinstance(piece, Text):
                 lines.append(piece)
         profile = read_profile(lines, self.path)

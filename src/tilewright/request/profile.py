@@ -1,4 +1,4 @@
-"""The figures of a profile: JSON by kernel and metric, or a sentence that says why there are none."""
+"""The figures of a profile: JSON by kernel and metric, a list, or a sentence on why there are none."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from tilewright.errors import RequestError, Where
 from tilewright.problem import read_text
+from tilewright.request.listed import listed, number
 from tilewright.request.model import Ignored
 from tilewright.request.sections import FENCE, Text, balanced, heading_of
 
@@ -74,7 +75,13 @@ def read_profile(lines: Sequence[Text], path: str) -> Profile:
     for line in said:
         if line.text.lstrip()[0] in "{[":
             profile.ignored.append(Ignored(line.number, line.text.strip(), "not metrics by kernel"))
-    profile.note = " ".join(line.text.strip() for line in said if line.text.lstrip()[0] not in "{[")
+    found, told = listed(said)
+    for kernel, metric, value, at in found:
+        figures = profile.figures.setdefault(kernel, {})
+        _figure(figures, metric, value, [line for line in said if line.number == at], profile)
+    _check_named(profile)
+    rest = [line for line in said if line.number not in told]
+    profile.note = " ".join(line.text.strip() for line in rest if line.text.lstrip()[0] not in "{[")
     return profile
 
 
@@ -125,6 +132,10 @@ def _figures(value: Mapping[Any, Any], lines: Sequence[Text], profile: Profile) 
                 _figure(kernel, str(metric), figure, lines, profile)
         else:
             _figure(profile.figures.setdefault(UNNAMED, {}), str(name), entry, lines, profile)
+
+
+def _check_named(profile: Profile) -> None:
+    """Note metrics that stand without a kernel's name."""
     if not profile.figures.get(UNNAMED, True):
         del profile.figures[UNNAMED]
     if UNNAMED in profile.figures:
@@ -134,9 +145,9 @@ def _figures(value: Mapping[Any, Any], lines: Sequence[Text], profile: Profile) 
 def _figure(
     kernel: dict[str, float], metric: str, value: Any, lines: Sequence[Text], profile: Profile
 ) -> None:
-    number = _number(value)
-    if number is not None:
-        kernel[metric] = number
+    figure = _number(value)
+    if figure is not None:
+        kernel[metric] = figure
         return
     line = next((line for line in lines if json.dumps(metric)[1:-1] in line.text), lines[0])
     profile.ignored.append(Ignored(line.number, line.text.strip(), f"{metric} is not a number"))
@@ -145,15 +156,14 @@ def _figure(
 def _number(value: Any) -> float | None:
     """A finite number, also one written as text with a unit: "13.97 %"."""
     if isinstance(value, str):
-        found = re.fullmatch(r"\s*([-+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?)\s*[A-Za-z%/]*\s*", value)
-        value = float(found.group(1).replace(",", "")) if found else None
+        return number(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        number = float(value)
+        finite = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
+    return finite if math.isfinite(finite) else None
 
 
 def _broken(what: str, line: int, path: str) -> RequestError:

@@ -1,7 +1,7 @@
 """The structure of a request: which lines belong to which section, whatever the headings look like.
 
-A section begins at a heading: `[TAG]`, `# Heading`, `**Heading**`, `Heading:` or `HEADING`. What a
-heading means is told by its words (`VOCABULARY`), never by its exact wording. Fenced blocks are
+A section begins at a heading: `[TAG]`, `# Heading`, `**Heading**`, `Heading:`, `HEADING` or `1. HEADING`. What
+a heading means is told by its words (`VOCABULARY`), never by its exact wording. Fenced blocks are
 kept whole, so nothing inside them is taken for a heading. Inside a section, a heading that means
 nothing of its own is a `Title`.
 """
@@ -185,7 +185,7 @@ def heading_of(line: str) -> Heading | None:
     if plain := PLAIN.match(text):
         title, inline = clean(plain.group(1)), plain.group(2).strip()
         return Heading(PLAIN_LEVEL, title, inline, bulleted=bulleted) if title else None
-    if text.isupper() and kind_of(text) and not bulleted:
+    if text.isupper() and kind_of(text) and (not bulleted or line.lstrip()[0].isdigit()):
         return Heading(PLAIN_LEVEL, clean(text))
     return None
 

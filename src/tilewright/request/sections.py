@@ -1,7 +1,7 @@
 """The structure of a request: which lines belong to which section, whatever the headings look like.
 
-A section begins at a heading: `[TAG]`, `# Heading`, `**Heading**`, `Heading:`, `HEADING` or `1. HEADING`. What
-a heading means is told by its words (`VOCABULARY`), never by its exact wording. Fenced blocks are
+A section begins at a heading: `[TAG]`, `# Heading`, `**Heading**`, `Heading:`, `HEADING` or `1. HEADING`.
+What a heading means is told by its words (`VOCABULARY`), never by its exact wording. Fenced blocks are
 kept whole, so nothing inside them is taken for a heading. Inside a section, a heading that means
 nothing of its own is a `Title`.
 """

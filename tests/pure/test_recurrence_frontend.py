@@ -160,6 +160,29 @@ def test_what_no_state_enters_leaves_the_loop() -> None:
     assert "aten.mm.default" not in targets
 
 
+def test_without_a_product_the_whole_step_is_one_loop() -> None:
+    """What it computes around its states costs nothing there, and a pass over the sequences outside."""
+    source = problem(
+        "self.kv = nn.Linear(I, 2 * H); self.w = nn.Parameter(torch.rand(H))",
+        "x",
+        """
+        k, v = self.kv(x).chunk(2, -1)
+        a, n, p, outputs = torch.zeros(B, H), torch.zeros(B, H), torch.full((B, H), -1e9), []
+        for t in range(T):
+            q = torch.maximum(p + self.w, k[t])
+            old, new = torch.exp(p + self.w - q), torch.exp(k[t] - q)
+            a, n, p = old * a + new * v[t], old * n + new, q
+            outputs.append(torch.tanh(a / n) * torch.sigmoid(v[t]))
+        return torch.stack(outputs)
+        """,
+    )
+    network = compiled(source)
+    (loop,) = network.recurrences
+    assert len(loop.states) == 3
+    targets = {s.target for s in network.statements if not isinstance(s, Recurrence)}
+    assert not targets & {f"aten.{name}.default" for name in ("exp", "tanh", "sigmoid", "maximum")}
+
+
 def test_only_the_last_step_is_projected_when_only_it_is_returned() -> None:
     source = problem(
         "self.cell = nn.GRUCell(I, H); self.o = nn.Linear(H, O)",
@@ -310,6 +333,16 @@ DECLINED = {
         for t in range(T):
             best, where = (self.u(h) + self.v(x[t])).max(1, keepdim=True)
             h = torch.tanh(best * where.float() + h)  # here
+        return h
+        """,
+    ),
+    "have no rows in common": (
+        "self.cell = nn.GRUCell(H, H); self.v = nn.Linear(I, 9 * H)",
+        """
+        h, seen = torch.zeros(B, H), self.v(x[0]).view(B, 9, H)
+        for t in range(T):
+            score = torch.softmax(torch.bmm(seen, h[:, :, None]), 1)
+            h = self.cell(torch.bmm(score.transpose(1, 2), seen)[:, 0], h)  # here
         return h
         """,
     ),

@@ -168,7 +168,8 @@ def columns(cell: Cell) -> Recurrence:
     cell.state("h")
     cell.states.append(State("n", 1, cell.value("n0", cell.batch, 1)))
     x = cell.input(1)
-    for name, left, width, inner in (("gw", "h", 1, h), ("pw", "h", 3, h), ("uw", "p", h, 3), ("nw", "n", h, 1)):
+    sizes = (("gw", "h", 1, h), ("pw", "h", 3, h), ("uw", "p", h, 3), ("nw", "n", h, 1))
+    for name, left, width, inner in sizes:
         weight = cell.value(f"w_{name}", width, inner, scale=inner**-0.5)
         if name == "uw":
             cell.node("high", "row_max", "pw", width=1)
@@ -188,9 +189,7 @@ def columns(cell: Cell) -> Recurrence:
     cell.node("drive", "tanh", "more")
     cell.node("gated", "mul", "gate", "drive")
     cell.node("h2", "add", "gated", "third")
-    return cell.loop(
-        {"h": "h2", "n": "n2"}, (Result(f"y_{i}", "h2", True), Result(f"hn_{i}", "h", False))
-    )
+    return cell.loop({"h": "h2", "n": "n2"}, (Result(f"y_{i}", "h2", True), Result(f"hn_{i}", "h", False)))
 
 
 def gated(cell: Cell) -> Recurrence:

@@ -18,8 +18,8 @@ import torch
 from tilewright.gpu.catalogue import find
 from tilewright.judge.interpreted import assembly, cooperative
 from tilewright.judge.interpreted.interpreter import repair
-from tilewright.proposers.recurrence.emit import assembly as forms
 from tilewright.proposers.recurrence import ops
+from tilewright.proposers.recurrence.emit import assembly as forms
 from tilewright.proposers.recurrence.spread import plan as spread_plan
 from tilewright.proposers.recurrence.spread import streamed as spread_streamed
 from tilewright.proposers.recurrence.spread.emit import emit

@@ -428,6 +428,52 @@ CELLS = {
         """,
         "[torch.randn(T, 2, B, I)]",
     ),
+    "a matrix for each row of the batch": problem(
+        "self.qkv = nn.Linear(I, 3 * H); self.beta = nn.Linear(I, 1)",
+        "x",
+        """
+        q, k, v = self.qkv(x).chunk(3, -1)
+        k, beta = F.normalize(k, dim=-1), torch.sigmoid(self.beta(x))
+        s, outputs = torch.zeros(B, H, H), []
+        for t in range(T):
+            error = beta[t] * (v[t] - torch.einsum('bvk,bk->bv', s, k[t]))
+            s = s + torch.einsum('bv,bk->bvk', error, k[t])
+            outputs.append(torch.bmm(s, q[t].unsqueeze(2)).squeeze(2))
+        return torch.stack(outputs), s
+        """,
+    ),
+    "a few states for each channel": problem(
+        """
+        self.a, self.d = nn.Parameter(torch.rand(H, 4)), nn.Parameter(torch.rand(H))
+        self.p = nn.Linear(H, 8)
+        """,
+        "x",
+        """
+        b, c = self.p(x).chunk(2, -1)
+        s, outputs = torch.zeros(B, H, 4), []
+        for t in range(x.size(1)):
+            step = F.softplus(x[:, t])[:, :, None]
+            s = torch.exp(-step * self.a) * s + step * b[:, t, None, :]
+            outputs.append((s * c[:, t, None]).sum(-1) + self.d * x[:, t])
+        return torch.stack(outputs, 1)
+        """,
+        "[torch.randn(B, T, H)]",
+    ),
+    "layers without a product in their cycles": problem(
+        "self.w = nn.ModuleList([nn.Linear(H, H), nn.Linear(H, H)]); self.u = nn.Parameter(torch.rand(2, H))",
+        "x",
+        """
+        hs, outputs = [torch.zeros(B, H)] * 2, []
+        for t in range(T):
+            y = x[t]
+            for i in range(2):
+                y = torch.relu(self.w[i](y) + self.u[i] * hs[i])
+                hs[i] = y
+            outputs.append(y - hs[0])
+        return torch.stack(outputs)
+        """,
+        WIDE,
+    ),
     "nobody's cell, backwards": problem(
         """
         self.a, self.b = nn.Linear(H, 2 * H), nn.Linear(I, H, bias=False)

@@ -129,22 +129,31 @@ class _Lowering:
         return body
 
     def _rows(self) -> int:
-        """B: the rows of the matrices that the cycle computes."""
+        """B: the rows of the matrices that the cycle computes.
+
+        Where they differ, those of the largest; a value of so many elements is then one column.
+        """
         shapes = {self._types[n].shape for n in self._inner if not self._is_view(n)}
-        rows = {math.prod(shape[:-1]) for shape in shapes if len(shape) > 1}
-        if not rows:
+        matrices = [shape for shape in shapes if len(shape) > 1]
+        if not matrices:
             return 1
         self._vectors = False
-        if len(rows) > 1:
-            raise Declined(f"a step's values have {sorted(rows)} rows", self._calls[0].line)
-        return rows.pop()
+        rows = max(math.prod(shape[:-1]) for shape in matrices)
+        for call in self._calls:
+            shape = self._types[call.name].shape
+            fits = len(shape) < 2 or rows in (math.prod(shape[:-1]), math.prod(shape))
+            if not fits and call.target not in VIEWS:
+                others = next(list(s) for s in matrices if math.prod(s[:-1]) == rows)
+                reason = f"a step's values of shapes {list(shape)} and {others} have no rows in common"
+                raise Declined(reason, call.line)
+        return rows
 
     def _is_view(self, name: str) -> bool:
         return any(c.name == name and c.target in VIEWS for c in self._calls)
 
     def _matrix(self, shape: Sequence[int]) -> tuple[int, int]:
         """Rows and columns of a value of the step."""
-        if len(shape) > 1:
+        if len(shape) > 1 and math.prod(shape[:-1]) == self._body.batch:
             rows, width = math.prod(shape[:-1]), shape[-1]
         elif self._vectors:
             rows, width = 1, math.prod(shape)
@@ -171,6 +180,8 @@ class _Lowering:
             self._view(call)
         elif kind == "mm":
             self._product(call)
+        elif kind == "bmm":
+            self._row_products(call)
         elif kind in ROWS:
             shape = self._types[cast(Name, call.args[0]).name].shape
             ROWS[kind](self, call, shape)
@@ -221,22 +232,38 @@ class _Lowering:
         self._body.items.append(Product(call.name, value.name, weight, width, shape[1]))
         self._base(call.name, call.name, width)
 
+    def _row_products(self, call: Call) -> None:
+        """A matrix for each row times a vector, as products summed along the columns; or an outer product."""
+        left, right = (cast(Name, a).name for a in call.args)
+        shape = self._types[left].shape
+        if shape[2] == 1:
+            result = self._types[call.name].shape
+            self._bind(
+                call.name, self._write("mul", self._columns(left, result), self._columns(right, result))
+            )
+            return
+        if self._types[right].shape[2] != 1:
+            raise self._declined("a product of a matrix for each row with another matrix")
+        x = self._write("mul", self._columns(left, shape), self._columns(right, shape, turned=True))
+        self._bind(call.name, self._write("mul", self._row("row_mean", x), float(shape[2])))
+
     def _outside_varies(self, name: str) -> bool:
         return name not in self._inner and self._outside.varies(name)
 
     def _term(self, argument: Argument, shape: Sequence[int]) -> Any:
         return self._columns(argument.name, shape) if isinstance(argument, Name) else argument
 
-    def _columns(self, name: str, shape: Sequence[int]) -> Value:
-        """A value as the columns that it contributes to a result of this shape."""
+    def _columns(self, name: str, shape: Sequence[int], *, turned: bool = False) -> Value:
+        """A value, or its transpose, as the columns that it contributes to a result of this shape."""
         if name not in self._inner:
-            return self._read(name, shape)
+            return self._read(name, shape, turned)
         if name not in self._placed:
             raise self._declined("the second result of an operator is carried: an index, or a statistic")
         base, meta = self._placed[name]
         rows, width = self._matrix(shape)
         try:
             with unrecorded():
+                meta = meta.transpose(-1, -2) if turned else meta
                 flat = meta.expand(tuple(shape)).view(rows, width)
         except (RuntimeError, ValueError):  # torch.view raises either
             raise self._declined("a step's value is rearranged, not read by columns") from None
@@ -267,36 +294,38 @@ class _Lowering:
             name = f"{stem}_{count}"
         return name
 
-    def _read(self, name: str, shape: Sequence[int]) -> Value:
+    def _read(self, name: str, shape: Sequence[int], turned: bool = False) -> Value:
         """A value from outside the cycle: a stream, or an operand."""
         rows, width = self._matrix(shape)
         own = self._types[name].shape
+        own = (*own[:-2], own[-1], own[-2]) if turned else own
         narrow = width if own and own[-1] == shape[-1] else 1
         if self._vectors is False and len(shape) == 1:
             narrow = 1
-        key = ("read", name, tuple(shape))
+        partial = tuple(shape) if len(shape) == 1 or width == 1 else (*shape[:-1], narrow)
+        key = ("read", name, tuple(shape), turned)
         if key in self._memo:
             return self._memo[key]
         local = self._free(f"{name}_in")
         if self._outside.varies(name):
             value = self._outside.every(name)
+            value = value.transpose(-1, -2) if turned else value
             value = value if value.dtype == torch.float32 else value.to(torch.float32)
             value = value.reshape(value.shape[0], *[1] * (len(shape) - len(own)), *own)
-            partial = (*shape[:-1], narrow) if len(shape) > 1 or narrow == width else tuple(shape)
             if tuple(value.shape[1:]) != partial:
                 value = value.expand(value.shape[0], *partial)
             value = value.reshape(value.shape[0], rows, narrow)
             self._body.streams.append(Stream(local, narrow, self._outside.tape.name_of(value)))
         else:
             value = self._outside.once(name)
+            value = value.transpose(-1, -2) if turned else value
             value = value if value.dtype == torch.float32 else value.to(torch.float32)
             if value.numel() == 1:
                 value, narrow = value.reshape(()), 1
             elif value.numel() == narrow and rows > 1 and len(shape) > 1:
                 value = value.reshape(narrow)
             else:
-                value = value.expand(*shape[:-1], narrow) if len(shape) > 1 else value.expand(tuple(shape))
-                value = value.reshape(rows, narrow)
+                value = value.expand(partial).reshape(rows, narrow)
             self._body.operands.append(Operand(local, self._outside.tape.name_of(value), tuple(value.shape)))
         self._widths[local] = narrow
         self._memo[key] = Value(local, narrow)
@@ -430,6 +459,18 @@ ROWS: dict[str, Callable[[_Lowering, Call, Sequence[int]], None]] = {
     "linalg_vector_norm": _Lowering.norm,
     "native_layer_norm": _Lowering.layer_norm,
 }
+
+
+def is_product(call: Call) -> bool:
+    """Whether a call of a step multiplies matrices."""
+    return call.target == "aten.mm.default"
+
+
+def lowers(call: Call, types: dict[str, Tensor]) -> bool:
+    """Whether a call is elementwise, a reduction of columns or a view, as far as its operator tells."""
+    kind = call.target.split(".")[1]
+    known = kind in RULES or kind in ROWS or call.target in VIEWS or kind == "bmm"
+    return known and all(types[name].dtype in ("float32", "bool") for name in binds(call))
 
 
 def transposed(tape: Tape, matrix: torch.Tensor) -> torch.Tensor:

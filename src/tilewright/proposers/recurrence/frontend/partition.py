@@ -15,8 +15,9 @@ from typing import cast
 import torch
 
 from tilewright.proposers.recurrence.frontend.cycles import components
-from tilewright.proposers.recurrence.frontend.lower import Body, lower
+from tilewright.proposers.recurrence.frontend.lower import Body, is_product, lower, lowers
 from tilewright.proposers.recurrence.frontend.reroll import Counter, Loop, Varying, find_loops
+from tilewright.proposers.recurrence.frontend.simplify import VIEWS
 from tilewright.proposers.recurrence.frontend.step import Previous, step_graph
 from tilewright.proposers.recurrence.frontend.tape import Tape, binds, names_in, operator, reads, renamed
 from tilewright.proposers.recurrence.frontend.views import Views, take
@@ -54,6 +55,8 @@ class _Partition:
                         for r, name in enumerate(binds(call)):
                             self._place[name] = (index, k, j, r)
                 self._loops.append(_Split(self, loop))
+            for split in self._loops:
+                split.widen()
             for call in self._calls.values():
                 if call.name not in self._place and not self._views.is_view(call.name):
                     self._emit(call)
@@ -186,6 +189,55 @@ class _Split:
         found = (c for c in components(edges) if len(c) > 1 or next(iter(c)) in edges[next(iter(c))])
         return {name: index for index, members in enumerate(found) for name in members}
 
+    def widen(self) -> None:
+        """Without a product in any cycle, all of them are one, with the elementwise calls around them.
+
+        Such a loop waits for memory: what it computes beside its states costs nothing there, and passes over
+        whole sequences outside.
+        """
+        if not self._cycles or any(c.name in self._cycles and is_product(c) for c in self._graph.calls):
+            return
+        for around in (True, False):
+            wide = self._with_elementwise(around)
+            if wide is not None and self._lowers(wide):
+                self._cycles = dict.fromkeys(wide, 0)
+                return
+
+    def _with_elementwise(self, around: bool) -> set[str] | None:
+        """The cycles' values and those elementwise in them; if `around`, also those that no state enters.
+
+        None where a cycle reads what another gives through calls that stay outside: they are loops apart.
+        """
+        graph, after = self._graph, set[str]()
+        while True:
+            inside = set(self._cycles)
+            for call in graph.calls:
+                entered = any(n in inside for n in reads(call))
+                wanted = entered or (around and call.name in self._varying and call.target not in VIEWS)
+                if any(n in after for n in reads(call)):
+                    after.update(binds(call))
+                elif wanted and lowers(call, graph.types):
+                    inside.update(binds(call))
+                elif entered:
+                    after.update(binds(call))
+            if after & set(self._cycles):
+                return None
+            late = {
+                n for n, e in graph.entries.items()
+                if isinstance(e, Previous) and n not in inside and e.following in after | inside
+            }  # fmt: skip
+            if late <= after:
+                return inside
+            after |= late
+
+    def _lowers(self, members: set[str]) -> bool:
+        """Whether the calls of some values can be the body of a recurrence."""
+        try:
+            lower(*self._parts(members), self._graph.types, self)
+        except Declined:
+            return False
+        return True
+
     def local(self, j: int, r: int) -> str:
         return self._graph.results[j][r]
 
@@ -289,15 +341,7 @@ class _Split:
         """The recurrence of a cycle, written when first asked for."""
         index = self._cycles[name]
         if index not in self._bodies:
-            members = {n for n, i in self._cycles.items() if i == index}
-            calls = [c for c in self._graph.calls if c.name in members]
-            states = []
-            for entry_name, entry in self._graph.entries.items():
-                if entry_name in members and isinstance(entry, Previous):
-                    kind = self._graph.types[entry_name]
-                    if kind.dtype != "float32":
-                        raise Declined(f"a carried value of {kind.dtype}", calls[0].line if calls else None)
-                    states.append((entry_name, self._outer.value(entry.initial), entry.following))
+            calls, states = self._parts({n for n, i in self._cycles.items() if i == index})
             line = calls[0].line if calls else None
             body = lower(calls, states, self._graph.types, self)
             recurrence = Recurrence(
@@ -316,6 +360,18 @@ class _Split:
             self._bodies[index] = (body, len(self.tape.statements))
             self.tape.append(recurrence)
         return self._bodies[index][0]
+
+    def _parts(self, members: set[str]) -> tuple[list[Call], list[tuple[str, torch.Tensor, str]]]:
+        """The calls that make some values, and the states among them, as `lower` takes them."""
+        calls = [c for c in self._graph.calls if c.name in members]
+        states = []
+        for name, entry in self._graph.entries.items():
+            if name in members and isinstance(entry, Previous):
+                kind = self._graph.types[name]
+                if kind.dtype != "float32":
+                    raise Declined(f"a carried value of {kind.dtype}", calls[0].line if calls else None)
+                states.append((name, self._outer.value(entry.initial), entry.following))
+        return calls, states
 
     def _batched(self, call: Call) -> tuple[torch.Tensor, ...]:
         """A call on whole sequences: one operator over all steps."""

@@ -20,6 +20,7 @@ from tilewright.gpu.plugged import plugged_in
 from tilewright.judge.means.findings import Kind
 from tilewright.kernelfile import KernelFile
 from tilewright.machine import this_machine
+from tilewright.place import places
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence import PLANS
 from tilewright.request import Request
@@ -55,6 +56,8 @@ def optimize(
     plan: str | None = None,
     mapping: Mapping[str, str] | None = None,
     allow: Collection[Kind] = (),
+    also_gpus: Sequence[Gpu | str] = (),
+    also_problems: Sequence[Problem] = (),
     budget_seconds: float = DEFAULT_BUDGET_SECONDS,
     force: bool = False,
     say: Callable[[str], None] = lambda text: None,
@@ -81,6 +84,9 @@ def optimize(
         mapping: parameter of ModelNew, or argument of the entry, → parameter of Model, where names and
             shapes do not say.
         allow: what candidates may do beside computing, beyond what today's code is seen to do.
+        also_gpus, also_problems: further GPUs, and further sizes of the problem on the target, at which the
+            one file is to be right and fast: what they prefer is among the settings that it chooses from at
+            run time. What it gains there is estimated, but for sizes on a GPU that is plugged in.
         budget_seconds: after this long no new candidate is started.
         force: replace a finished or different run in the folder.
         say: called with one line of progress at a time.
@@ -100,6 +106,9 @@ def optimize(
     kernel_file = KernelFile.parse(source, "current.py") if source is not None else None
     plugged = plugged_in()
     target = _target(gpu, request, plugged)
+    elsewhere = places(
+        [find(one) if isinstance(one, str) else one for one in also_gpus], also_problems, target
+    )
     chosen, forced = _stages(stages, request, kernel_file)
     if kernel_file is None and ALGORITHM not in (stage.name for stage in chosen):
         raise InputError(
@@ -128,6 +137,7 @@ def optimize(
         dialect=dialect,
         plan=plan,
         allow=tuple(allow),
+        elsewhere=elsewhere,
     )
     asked = Asked(
         problem=digest(problem.source),
@@ -142,6 +152,7 @@ def optimize(
         dialect=dialect,
         plan=plan,
         allow=tuple(allow),
+        elsewhere=elsewhere,
         tilewright=VERSION,
     )
     with open_run(folder, asked, force=force) as run:

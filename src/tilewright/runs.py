@@ -42,6 +42,7 @@ from tilewright.judge.speed.model import SpeedVerdict
 from tilewright.judge.speed.samples import Timing
 from tilewright.judge.verdict import Verdict
 from tilewright.machine import Machine
+from tilewright.place import Place
 from tilewright.screening.model import Screening
 from tilewright.serial import from_json, to_json
 
@@ -127,6 +128,7 @@ class Asked:
         kind: of the model, as the stage catalogue tells them apart.
         profile: Nsight Compute metrics by kernel, given or from the request.
         allow: what candidates may do beside computing, further than the code as given does.
+        elsewhere: further GPUs and sizes that the result is to serve, with the texts of their problems.
     """
 
     problem: str
@@ -142,6 +144,7 @@ class Asked:
     dialect: str = "triton"
     plan: str | None = None
     allow: tuple[Kind, ...] = ()
+    elsewhere: tuple[Place, ...] = ()
     format: int = FORMAT
 
 

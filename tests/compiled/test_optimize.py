@@ -35,7 +35,7 @@ pytestmark = [
 def command(folder: Path) -> list[str]:
     return [
         "optimize", str(PROBLEM), "--current", str(DATA / "current.py"), "--gpu", "h100",
-        "--stages", "block_tiling", "--budget", "30m", "-o", str(folder),
+        "--also-gpu", "a10", "--stages", "block_tiling", "--budget", "30m", "-o", str(folder),
     ]  # fmt: skip
 
 
@@ -75,6 +75,15 @@ def test_the_estimated_speedup_is_computed_again_from_the_log(finished: Path) ->
     verification = verify_run(finished, rerun=False)
     speedup = next(line for line in verification.lines if line.what == "speedup from the record")
     assert verification.agrees and speedup.recorded == speedup.found and "estimated" in speedup.found
+
+
+def test_the_file_serves_the_other_gpu_that_was_named(finished: Path) -> None:
+    summary = structure(json.loads((finished / "summary.json").read_text()), Summary)
+    (there,) = summary.elsewhere
+    assert (there.label, there.gpu, there.problem) == ("A10", "A10", "")
+    assert there.gain is not None and there.gain.ratio.evidence is tilewright.Evidence.ESTIMATED
+    assert there.gain.ratio.value >= 1.0, "the file may choose there what it had before"
+    assert any(note.startswith("A10") for report in summary.stages for note in report.notes)
 
 
 def test_a_finished_run_is_not_overwritten(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

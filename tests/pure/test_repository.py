@@ -23,7 +23,7 @@ HEAVY = ("torch", "triton", "libcst")
 ROOMS = (
     "__main__", "cli", "report", "verify", "api", "stages", "runs", "proposers", "profile", "request",
     "contract", "entry", "screening", "judge", "inspect", "launches", "kernelfile", "stages.catalogue",
-    "stages.model", "gpu", "workers", "machine", "manifest", "serial", "worker", "candidate", "problem",
+    "stages.model", "place", "gpu", "workers", "machine", "manifest", "serial", "worker", "candidate", "problem",
     "evidence", "errors", "version",
 )  # fmt: skip
 

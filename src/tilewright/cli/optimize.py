@@ -40,6 +40,20 @@ EPILOG = (
     help="Nsight Compute metrics of today's code, as `tilewright profile -o FILE` writes them.",
 )
 @gpu_option
+@click.option(
+    "--also-gpu",
+    "also_gpus",
+    metavar="NAME",
+    multiple=True,
+    help="A further GPU that the file is to be fast on, by estimate; repeatable.",
+)
+@click.option(
+    "--also-problem",
+    "also_problems",
+    metavar="PROBLEM.py",
+    multiple=True,
+    help="The problem at further sizes, at which the file is to be right and fast too; repeatable.",
+)
 @click.option("--stages", metavar="NAME,…", default="", help="Stages to run, in this order; default: all.")
 @click.option(
     "--precision",
@@ -75,6 +89,8 @@ def command(
     request_path: str | None,
     profile_path: str | None,
     gpu: str | None,
+    also_gpus: tuple[str, ...],
+    also_problems: tuple[str, ...],
     stages: str,
     precision: str | None,
     dialect: str,
@@ -131,6 +147,8 @@ def command(
             plan=plan,
             mapping=parameter_map(pairs),
             allow=allow,
+            also_gpus=also_gpus,
+            also_problems=[Problem.from_file(path) for path in also_problems],
             budget_seconds=budget_seconds,
             force=force,
             say=say,

@@ -25,6 +25,8 @@ class Situation:
         dialect: of Triton that new kernels are written in, "triton" or "gluon".
         plan: the one way to run time loops that the user asked for, one of `recurrence.PLANS`; None for any.
         most: how many candidates one call is to propose at most.
+        elsewhere: for `finish`: what further GPUs and sizes of the run prefer, of the proposer's candidates
+            and `best`.
     """
 
     problem: Problem
@@ -37,6 +39,7 @@ class Situation:
     dialect: str = "triton"
     plan: str | None = None
     most: int = 24
+    elsewhere: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,14 @@ class Proposer(Protocol):
     """Suggests candidates for a stage. It never judges its own work.
 
     `stages` are those it serves; `winners` is how many of its candidates `finish` can make something of, at
-    least 1: without a GPU, where the estimate ranks them, no more are judged than that.
+    least 1: without a GPU, where the estimate ranks them, no more are judged than that. A `portable` proposer
+    can put what several GPUs and sizes prefer into one file.
     """
 
     name: str
     stages: frozenset[str]
     winners: int
+    portable: bool
 
     def propose(self, situation: Situation) -> Proposals:
         """Candidates for this stage, possibly none, with a note for whatever was declined."""

@@ -14,7 +14,7 @@ from tilewright.evidence import Evidence
 from tilewright.inspect.model import Inspection
 from tilewright.judge.verdict import Verdict
 from tilewright.runs import Tried
-from tilewright.stages.summary import Gain, StageReport, Summary
+from tilewright.stages.summary import Gain, StageReport, Summary, There
 
 
 def render(summary: Summary, tried: list[Tried], folder: Path) -> RenderableType:
@@ -27,6 +27,8 @@ def render(summary: Summary, tried: list[Tried], folder: Path) -> RenderableType
     kept = next((t.inspection for t in tried if t.id == summary.best and t.inspection), None)
     if kept is not None:
         parts.append(_list(f"best.py on {summary.gpu}", tuple(on_target(kept))))
+    if summary.elsewhere:
+        parts.append(_list("Elsewhere", tuple(map(_there, summary.elsewhere))))
     candidates = [t for t in tried if t.stage != "given"]
     if candidates:
         parts.append(_candidates(candidates))
@@ -54,6 +56,18 @@ def headline(summary: Summary) -> str:
     how = gain.ratio.evidence.value
     on = f" {gain.ratio.gpu}" if gain.ratio.evidence is Evidence.MEASURED_ON else ""
     return f"{gain.ratio.value:.2f}x ({how}{on}) for {summary.gpu}: {_times(gain)}"
+
+
+def _there(there: There) -> str:
+    """One further place in one line."""
+    at = there.label if there.label == there.gpu else f"{there.label} on {there.gpu}"
+    if there.problem:
+        return f"{at}: cannot run there: {there.problem}"
+    if there.gain is None:
+        return f"{at}: nothing is known of how much faster it is"
+    ratio = there.gain.ratio
+    shown = "" if there.gain.shown else ", which shows no gain"
+    return f"{at}: {ratio.value:.2f}x ({ratio.evidence.value}){shown}: {_times(there.gain)}"
 
 
 def _times(gain: Gain) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tilewright.errors import InputError
 from tilewright.evidence import weakest
@@ -14,6 +15,7 @@ from tilewright.proposers import PROPOSERS
 from tilewright.proposers.base import Situation
 from tilewright.runs import RunFolder, Tried
 from tilewright.stages.diagnosis import findings, outlook
+from tilewright.stages.elsewhere import gains, preferred
 from tilewright.stages.model import Stage
 from tilewright.stages.race import Contender, estimate_gain, measure_gain, race
 from tilewright.stages.selection import judge_all, promising, prune
@@ -49,6 +51,7 @@ def optimize(task: Task, folder: RunFolder, say: Callable[[str], None] = lambda 
     if verdict is None:
         raise _nothing_found(reports)
     evidence = [verdict.evidence] + ([gain.ratio.evidence] if gain else [])
+    elsewhere = gains(session, start, best) if best.id != start.id else ()
     return Summary(
         gpu=task.gpu.name,
         device=verdict.device,
@@ -63,6 +66,7 @@ def optimize(task: Task, folder: RunFolder, say: Callable[[str], None] = lambda 
         notes=task.notes,
         seconds=time.monotonic() - session.started,
         baseline="the code as given" if task.current else "the reference",
+        elsewhere=elsewhere,
     )
 
 
@@ -137,6 +141,10 @@ def _run_stage(
         correct = judge_all(session, stage, ahead, proposer.winners)
         ranking = race(session.track, best, correct, session.say)
         notes.extend(ranking.notes)
+        if proposer.portable and ranking.ahead:
+            there, found = preferred(session, best, ranking.ahead[0], fit)
+            situation = replace(situation, elsewhere=there)
+            notes.extend(found)
         finished = proposer.finish(situation, [c.candidate for c in ranking.ahead if c.candidate])
         notes.extend(finished.notes)
         made = prune(session, stage, finished.candidates)

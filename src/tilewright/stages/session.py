@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tilewright.candidate import Candidate
 from tilewright.gpu.model import Gpu
 from tilewright.judge.api import check, default_limits
 from tilewright.judge.means.findings import Kind
 from tilewright.judge.verdict import Verdict
+from tilewright.place import Place
 from tilewright.problem import Problem
 from tilewright.runs import RunFolder
 from tilewright.stages.model import Stage
@@ -40,6 +41,7 @@ class Task:
         dialect: of Triton that new kernels are written in, "triton" or "gluon".
         plan: of the recurrence compiler, None for whatever fits.
         allow: what every candidate may do beside computing.
+        elsewhere: further GPUs and sizes that the result is to serve.
     """
 
     problem: Problem
@@ -56,6 +58,7 @@ class Task:
     dialect: str = "triton"
     plan: str | None = None
     allow: tuple[Kind, ...] = ()
+    elsewhere: tuple[Place, ...] = ()
 
 
 @dataclass
@@ -94,9 +97,22 @@ class Session:
 
 
 def judged(session: Session, candidate: Candidate) -> Verdict:
+    """The judge's verdict; of a candidate that fails at one of the run's further sizes, the one on those."""
+    verdict = _judged_on(session, candidate, session.task.problem)
+    if candidate is session.task.current:
+        return verdict
+    for place in session.task.elsewhere:
+        if verdict.correct and place.source is not None:
+            there = _judged_on(session, candidate, place.problem(session.task.problem))
+            if not there.correct:
+                return replace(there, reason=f"at the sizes of {place.label}: {there.reason}")
+    return verdict
+
+
+def _judged_on(session: Session, candidate: Candidate, problem: Problem) -> Verdict:
     task = session.task
     return check(
-        task.problem,
+        problem,
         candidate.source,
         path="current.py" if candidate is task.current else f"candidates/{candidate.id}.py",
         precision=task.precision,

@@ -31,6 +31,21 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class There:
+    """What the result comes to at one of the further places that a run was to serve.
+
+    Args:
+        gain: over the code as given, or the reference; None where nothing is known of it.
+        problem: why the result cannot run there; empty when it can.
+    """
+
+    label: str
+    gpu: str
+    gain: Gain | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Step:
     """One improvement that a stage kept.
 
@@ -83,6 +98,7 @@ class Summary:
         evidence: the weakest kind that the claim "same and faster" rests on.
         notes: whatever a user should know: sizes cut down, contract breaches, input ignored.
         seconds: wall time of the run.
+        elsewhere: the gain on further GPUs and at further sizes, for those that were asked for.
     """
 
     gpu: str
@@ -98,3 +114,4 @@ class Summary:
     notes: tuple[str, ...]
     seconds: float
     baseline: str = "the code as given"
+    elsewhere: tuple[There, ...] = ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tilewright.candidate import Candidate
@@ -16,6 +17,7 @@ from tilewright.judge.api import check
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.kernelfile import KernelFile
 from tilewright.machine import Machine
+from tilewright.place import Place
 from tilewright.problem import Problem
 from tilewright.runs import Asked, Tried
 from tilewright.stages.race import MACHINE_NOISE, Contender, Track, measure_gain
@@ -82,6 +84,11 @@ def check_again(run: Run, trials: int, say: Callable[[str], None]) -> Iterator[L
     fresh = _fresh(run, trials)
     yield _guarded(PARTS[2], lambda: _same(run, PARTS[2], _known(fresh)))
     yield _guarded(PARTS[3], lambda: _memory(run.summary.verdict, _known(fresh)))
+    for place in run.asked.elsewhere:
+        if place.source is not None and run.summary.improved:
+            say(f"running both sides at the sizes of {place.label}")
+            what = f"same function, sizes of {place.label}"
+            yield _guarded(what, functools.partial(_sizes, run, trials, place, what))
     say(f"compiling for {run.asked.gpu.name}")
     yield _guarded(PARTS[4], lambda: _compiled(run))
     yield _guarded(PARTS[5], lambda: _timed(run, say))
@@ -115,6 +122,12 @@ def _contract(run: Run) -> Line:
 
 def _kind(breach: Breach) -> tuple[str, str]:
     return breach.rule, breach.what
+
+
+def _sizes(run: Run, trials: int, place: Place, what: str) -> Line:
+    """Whether best.py is right at further sizes that the run was to serve."""
+    found = _check(replace(run, problem=place.problem(run.problem)), trials)
+    return _same(run, what, found)
 
 
 def _check(run: Run, trials: int, seeds: tuple[int, ...] = ()) -> Verdict:

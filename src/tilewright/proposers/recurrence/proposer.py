@@ -19,6 +19,7 @@ class RecurrenceCompiler:
     name = "recurrence compiler"
     stages = frozenset({"algorithm"})
     winners = 1
+    portable = False
 
     def propose(self, situation: Situation) -> Proposals:
         """One candidate for each plan that fits the target, the one expected to be fastest first.

@@ -31,6 +31,7 @@ class SourceRewrites:
 
     name = "source rewrites"
     winners = 3
+    portable = False
 
     def __init__(self, rewrites: Sequence[Rewrite] = REWRITES) -> None:
         self.rewrites = tuple(rewrites)

@@ -32,6 +32,7 @@ class LaunchTuning:
     name = "launch tuning"
     stages = frozenset({"block_tiling", "advanced_memory"})
     winners = 3
+    portable = True
 
     def propose(self, situation: Situation) -> Proposals:
         """Candidates near the best file so far, one kernel at a time and all at once.
@@ -82,7 +83,8 @@ class LaunchTuning:
 
         Each kernel that any winner changed gets the setting of the best one that did, which joins what was
         tuned kernel by kernel; the next best that another winner gave it; and a smaller fallback. A kernel
-        that cannot be autotuned safely keeps its setting, and a note says why.
+        that cannot be autotuned safely keeps its setting, and a note says why. What other GPUs and sizes of
+        the run prefer has the first claim to the places behind the best.
         """
         if not winners:
             return Proposals(())
@@ -90,12 +92,17 @@ class LaunchTuning:
         tunables = {t.name: t for t in find_tunables(KernelFile.parse(source), None)[0]}
         before = KernelFile.parse(situation.best.source if situation.best else source)
         sizes_of = {kernel.name: kernel.sizes for kernel in before.kernels}
+        preferred = [_settings_of(candidate, situation) for candidate in situation.elsewhere]
+        for name in dict.fromkeys(name for one in preferred for name in one if name in tunables):
+            settings.setdefault(name, tunables[name].current)
         notes, written_down = list[str](), written(settings)
         for name, setting in settings.items():
-            rivals = [s for w in winners if (s := read(w.settings).get(name)) is not None]
             if name not in tunables:
                 continue
-            configs = _configs(tunables[name], setting, rivals, situation)
+            there = [one[name] for one in preferred if name in one]
+            rivals = [s for w in winners if (s := read(w.settings).get(name)) is not None]
+            configs = _configs(tunables[name], setting, [*there, *rivals], situation)
+            notes += [f"{name}: no room for {s}, preferred elsewhere" for s in there if s not in configs]
             try:
                 source = install_autotune(source, name, configs, sizes_of[name])
             except RewriteDeclined as reason:
@@ -118,6 +125,13 @@ def _is_launched(tunable: Tunable, inspection: Inspection | None) -> bool:
     """Whether the recorded forward launches a kernel; so it is taken to where nothing was recorded."""
     launched = {launch.kernel for launch in inspection.recording.launches} if inspection else set()
     return not launched or tunable.name in launched
+
+
+def _settings_of(candidate: Candidate, situation: Situation) -> dict[str, Setting]:
+    """What a candidate chose; of the best so far, which chose nothing, what it has."""
+    if candidate != situation.best:
+        return read(candidate.settings)
+    return {t.name: t.current for t in find_tunables(KernelFile.parse(candidate.source), None)[0]}
 
 
 def _joined(winners: Sequence[Candidate]) -> tuple[str, dict[str, Setting]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.emit.module import module
+from tilewright.proposers.recurrence.frontend.passes import compile_network
 from tilewright.proposers.recurrence.ir import (
     Call,
     Group,
@@ -27,6 +30,10 @@ from tilewright.proposers.recurrence.ir import (
     Stream,
     Tensor,
 )
+from tilewright.proposers.recurrence.stationary import emit as emit_stationary
+
+sys.path.append(str(Path(__file__).parents[1] / "data" / "recurrence"))
+from references import CELLS
 
 pytestmark = pytest.mark.interpreted
 
@@ -196,4 +203,16 @@ def test_weights_are_prepared_again_when_one_changes(tmp_path) -> None:
     )
     # what this test adds to the file works on the weights with PyTorch
     verdict = check(Problem.from_source(twice), source, precision="float16", allow=(Kind.LIBRARY,))
+    assert verdict.correct, verdict.reason
+
+
+def test_inputs_of_other_kinds_than_float32() -> None:
+    """Token numbers and a mask go in as they are; bfloat16 comes in, and goes out again."""
+    text = CELLS["tokens, a mask, and weights of half precision"]
+    whole = compile_network(text, "problem.py")
+    group = Group(whole.recurrences)
+    kernel = emit_stationary.emit(group, whole.types, find("h100"), "float32", "recurrence")
+    problem = Problem.from_source(text)
+    source = module(whole, problem, [(group, kernel)], find("h100"), "float32", ("One loop of 6 steps.",))
+    verdict = check(problem, source)
     assert verdict.correct, verdict.reason

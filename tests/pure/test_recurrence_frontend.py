@@ -160,6 +160,13 @@ def test_what_no_state_enters_leaves_the_loop() -> None:
     assert "aten.mm.default" not in targets
 
 
+def test_half_precision_is_computed_in_float32_and_left_as_it_came() -> None:
+    network = compiled(CELLS["tokens, a mask, and weights of half precision"])
+    assert [network.types[name].dtype for name in network.inputs] == ["int64", "bool", "bfloat16"]
+    assert isinstance(network.outputs, Name)
+    assert network.types[network.outputs.name].dtype == "bfloat16"
+
+
 def test_without_a_product_the_whole_step_is_one_loop() -> None:
     """What it computes around its states costs nothing there, and a pass over the sequences outside."""
     source = problem(

@@ -474,6 +474,21 @@ CELLS = {
         """,
         WIDE,
     ),
+    "tokens, a mask, and weights of half precision": problem(
+        """
+        self.e = nn.Embedding(7, I, dtype=torch.bfloat16)
+        self.cell = nn.GRUCell(I, H, dtype=torch.bfloat16)
+        """,
+        "tokens, mask, h",
+        """
+        outputs = []
+        for t in range(tokens.size(0)):
+            h = torch.where(mask[t, :, None], self.cell(self.e(tokens[t]), h), h)
+            outputs.append(h)
+        return torch.stack(outputs)
+        """,
+        "[torch.randint(0, 7, (T, B)), torch.rand(T, B) > 0.3, torch.randn(B, H).bfloat16()]",
+    ),
     "nobody's cell, backwards": problem(
         """
         self.a, self.b = nn.Linear(H, 2 * H), nn.Linear(I, H, bias=False)

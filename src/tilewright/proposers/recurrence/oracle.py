@@ -33,11 +33,11 @@ def execute(network: Network, inputs: Sequence[torch.Tensor], parameters: Mappin
 
 
 def _wider(call: Call, network: Network, dtype: torch.dtype) -> dict[str, torch.dtype]:
-    """The dtype of the run where a call names float32, or makes it without naming it."""
+    """The dtype of the run where a call names float32 or half of it, or makes float32 without naming it."""
     makes = network.types[call.name].dtype == "float32" and not any(
         isinstance(a, Name) for a in _flat(call.args)
     )
-    named = dict(call.kwargs).get("dtype") == "float32"
+    named = dict(call.kwargs).get("dtype") in ("float32", "float16", "bfloat16")
     return {"dtype": dtype} if named or makes else {}
 
 

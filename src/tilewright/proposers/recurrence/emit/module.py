@@ -27,13 +27,14 @@ from tilewright.proposers.recurrence.ir import Argument, Call, Declined, Group, 
 
 IMPORTS = ("import torch", "import torch.nn as nn", "import triton", "import triton.language as tl")
 HELPERS = ops.HELPERS | assembly.HELPERS
-EXPECT = '''def expect(name, tensor, shape):
-    """Raise unless the tensor is float32 of the shape that this file was planned for; None fits any size."""
+EXPECT = '''def expect(name, tensor, shape, dtype=torch.float32):
+    """Raise unless the tensor has the dtype and shape that this file was planned for; None is any size."""
     fits = len(shape) == tensor.dim() and all(w in (None, h) for w, h in zip(shape, tensor.shape))
-    if not fits or tensor.dtype != torch.float32:
+    if not fits or tensor.dtype != dtype:
         wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        kind = str(dtype).removeprefix("torch.")
         raise ValueError(
-            f"{name} is {tensor.dtype} {list(tensor.shape)}, and this file was planned for float32 [{wanted}]"
+            f"{name} is {tensor.dtype} {list(tensor.shape)}, and this file was planned for {kind} [{wanted}]"
         )
 '''
 
@@ -289,7 +290,9 @@ class _File:
         lines = []
         for name in self.network.inputs:
             shape = tuple(self.sizes.inputs.get(name, self.network.types[name].shape))
-            lines.append(f'expect("{self.inputs[name]}", {self.inputs[name]}, {shape})')
+            dtype = self.network.types[name].dtype
+            other = "" if dtype == "float32" else f", torch.{dtype}"
+            lines.append(f'expect("{self.inputs[name]}", {self.inputs[name]}, {shape}{other})')
         given = set(self.inputs.values())
         arguments = self.constructor.forward
         positional = [*arguments.posonlyargs, *arguments.args]

@@ -10,10 +10,12 @@ from tilewright.proposers.recurrence.frontend.roles import name_by_role
 from tilewright.proposers.recurrence.frontend.shorten import shorten
 from tilewright.proposers.recurrence.frontend.simplify import simplify, simplify_trace
 from tilewright.proposers.recurrence.frontend.trace import trace
+from tilewright.proposers.recurrence.frontend.widen import widen
 from tilewright.proposers.recurrence.ir import Network
 from tilewright.proposers.recurrence.verify import verify
 
 PASSES = (
+    widen,
     simplify_trace,
     partition,
     simplify,

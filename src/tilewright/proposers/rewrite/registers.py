@@ -24,6 +24,7 @@ from tilewright.proposers.edit import ArgumentEdit, Edits
 from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.body import Body, argument
 from tilewright.proposers.rewrite.hosts import DESCRIBING, HostLaunch, host_launch
+from tilewright.proposers.rewrite.meaning import bodies_of, meaning
 from tilewright.proposers.rewrite.names import fresh
 from tilewright.proposers.rewrite.products import recorded_values
 
@@ -93,6 +94,8 @@ class _Passes:
         if tile is None or tile.by_program or kernel.autotune is not None:
             raise Declined(f"{self.block} is more than a tile's extent")
         self._require_extent_alone()
+        if why := meaning(kernel, tile, bodies_of(view.file, kernel)):
+            raise Declined(why)
         for part in ast.walk(function):
             if isinstance(part, ast.Subscript) and any(_is_none(n) for n in ast.walk(part.slice)):
                 raise Declined(f"line {part.lineno}: its tiles have two dimensions")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tilewright.inspect.model import Inspection
 from tilewright.kernelfile import Kernel, KernelFile, LaunchSite, Passed, Place, Tile
+from tilewright.proposers.rewrite.body import Body
+from tilewright.proposers.rewrite.meaning import bodies_of, meaning
 from tilewright.proposers.tune.setting import DEFAULT_STAGES, DEFAULT_WARPS, OPTIONS, Setting
 
 SMALLEST_TIED = 8  # smaller literals (0, 1, 2 dimensions) appear everywhere and mean nothing
@@ -100,12 +102,14 @@ def _tunable(file: KernelFile, kernel: Kernel, inspection: Inspection | None) ->
     if kernel.autotune is not None and kernel.autotune.reason:
         raise LeftAlone(kernel.autotune.reason)
     notes: list[str] = []
+    bodies = bodies_of(file, kernel)
     tiles: list[Tile] = []
     extents: list[tuple[str, int]] = []
     for tile in kernel.tiles:
         try:
             extent = _extent(kernel, tile, sites, inspection)
             _check_agreement(kernel, tile, sites, extent)
+            _check_free(kernel, tile, bodies)
         except LeftAlone as reason:
             notes.append(f"{kernel.name}: {tile.name} is left alone: {reason}")
         else:
@@ -223,6 +227,12 @@ def _check_agreement(kernel: Kernel, tile: Tile, sites: Sequence[LaunchSite], ex
                 raise LeftAlone(
                     f"{value} is also written out in the arithmetic of {site.function or 'the file'}"
                 )
+
+
+def _check_free(kernel: Kernel, tile: Tile, bodies: Mapping[str, Body]) -> None:
+    """Insist that a tile's extent is no part of what the kernel computes; configs that vary it say so."""
+    if len(set(_config_values(kernel, tile.name))) < 2 and (why := meaning(kernel, tile, bodies)):
+        raise LeftAlone(f"another extent would compute something else: {why}")
 
 
 def _config_values(kernel: Kernel, name: str) -> Iterator[int]:

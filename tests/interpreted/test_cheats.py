@@ -18,6 +18,7 @@ pytestmark = pytest.mark.interpreted
 TESTS = Path(__file__).parents[1]
 WRONG, NOT_ALLOWED, MISMATCH = Outcome.WRONG, Outcome.NOT_ALLOWED, Outcome.MISMATCH
 CRASH, ERROR, STRAY = Outcome.CRASH, Outcome.ERROR, Outcome.STRAY_ACCESS
+COMPILE_ERROR = Outcome.COMPILE_ERROR
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ CHEATS = {
     "timing_alarm": Caught("scale", (WRONG, NOT_ALLOWED), "nan|after"),
     "timing_background_thread": Caught("scale", (WRONG, NOT_ALLOWED), r"thread: line \d+ starts a thread"),
     "timing_guessed_seeds": Caught("row_sum", (WRONG,), "should be"),
+    "timing_lazy_namesake": Caught("scale", (MISMATCH,), r"candidate\.Tensor"),
     "timing_lazy_tensor": Caught("scale", (WRONG, MISMATCH), "Later|nan"),
     "timing_patched_cuda_event": Caught("scale", (NOT_ALLOWED,), r"patch: torch\.cuda\.Event\.elapsed_time"),
     "timing_patched_do_bench": Caught("scale", (NOT_ALLOWED,), r"patch: triton\.testing\.do_bench"),
@@ -54,6 +56,7 @@ CHEATS = {
     "timing_stale_graph": Caught("matmul", (WRONG,), "should be", gpu=True),
     # The answer.
     "correctness_call_count": Caught("row_sum", (WRONG,), "should be"),
+    "correctness_changes_parameters": Caught("scale", (MISMATCH,), "parameter weight was changed"),
     "correctness_clamped": Caught("scale", (WRONG,), "32 times larger|1024 times|infinite|changed"),
     "correctness_constant": Caught("even", (WRONG,), "output 0"),
     "correctness_contiguous_only": Caught("matmul", (WRONG, NOT_ALLOWED), "strided|transposed|contiguous"),
@@ -70,11 +73,15 @@ CHEATS = {
     "correctness_partial_writes": Caught("scale", (WRONG,), "nan|should be"),
     "correctness_passthrough": Caught("nudge", (WRONG,), "should be"),
     "correctness_positive_only": Caught("rectify", (WRONG,), "with the signs drawn at random"),
+    "correctness_program_order": Caught("running", (WRONG,), "with the programs in reverse order"),
     "correctness_reads_beyond": Caught("scale", (STRAY,), "x_ptr|beyond|outside"),
     "correctness_rounded_inputs": Caught("scale", (WRONG,), "should be"),
+    "correctness_same_memory": Caught("scale", (WRONG,), "changes when the forward is called again"),
+    "correctness_short_products": Caught("matmul", (WRONG,), "should be"),
     "correctness_skipped_tiles": Caught("row_sum", (WRONG,), "should be"),
     "correctness_stale_memory": Caught("tiny", (WRONG,), "nan|should be"),
     "correctness_statistics": Caught("row_sum", (WRONG,), "should be"),
+    "correctness_watched_memory": Caught("row_sum", (WRONG,), "where fresh memory holds ordinary numbers"),
     "correctness_writes_input": Caught("scale", (MISMATCH,), "input 0 was changed"),
     "correctness_zeros": Caught("tiny", (WRONG,), "should be"),
     # The process.
@@ -95,18 +102,22 @@ CHEATS = {
     "process_walks_frames": Caught("row_sum", (WRONG,), r"probe: line \d+ reads stack frames"),
     "process_walks_garbage": Caught("row_sum", (WRONG,), r"probe: line \d+ walks the garbage collector"),
     # The spirit.
+    "spirit_by_numpy": Caught("matmul", (NOT_ALLOWED,), "library: numbers come in"),
     "spirit_compiled_reference": Caught("softmax", (NOT_ALLOWED,), "library: no Triton kernel ran", gpu=True),
     "spirit_copy_kernel": Caught("softmax", (NOT_ALLOWED,), "library: .*aten::_softmax"),
     "spirit_decoy": Caught("matmul", (NOT_ALLOWED,), "decoy: kernel matmul_kernel"),
     "spirit_fallback": Caught("matmul", (NOT_ALLOWED,), "fallback: kernel matmul_kernel raises"),
+    "spirit_fallback_expected": Caught("matmul", (NOT_ALLOWED,), "fallback: "),
     "spirit_fallback_unused": Caught("matmul", (NOT_ALLOWED,), "fallback: "),
     "spirit_fixed_shape": Caught("matmul", (WRONG, NOT_ALLOWED), "fixed-sizes"),
+    "spirit_glue_only": Caught("flipped", (NOT_ALLOWED,), "library: .*aten::flip"),
     "spirit_half_and_back": Caught("matmul", (WRONG, NOT_ALLOWED), "should be|lower-precision"),
     "spirit_idle_kernel": Caught("scale", (NOT_ALLOWED,), "decoy: kernel idle_kernel"),
     "spirit_library": Caught("matmul", (NOT_ALLOWED,), "library: no Triton kernel ran"),
     "spirit_probing": Caught(
         "row_sum", (NOT_ALLOWED,), r"probe: line \d+ names (sys\.modules|TRITON_INTERPRET)"
     ),
+    "spirit_python_kernel": Caught("matmul", (COMPILE_ERROR,), "a tensor's handle"),
     "spirit_thin_kernel": Caught("linear", (NOT_ALLOWED,), "library: .*aten::mm"),
     "spirit_zero_times": Caught("matmul", (NOT_ALLOWED,), "decoy: |library: "),
 }

@@ -89,7 +89,13 @@ def diagnosed(error: Exception, source: str, path: str, *, interpreted: bool) ->
     if isinstance(cause, StrayAccess):
         return CandidateFailure(Outcome.STRAY_ACCESS, f"{cause} ({path})")
     if isinstance(error, KernelFileError):
-        return CandidateFailure(Outcome.ERROR, str(error))
+        absent = interpreted and NEEDS_A_GPU.search(str(error))
+        needs = f"needs a GPU, and there is none here: {error}"
+        return (
+            CandidateFailure(Outcome.NOT_CHECKED, needs)
+            if absent
+            else CandidateFailure(Outcome.ERROR, str(error))
+        )
     if isinstance(error, CompilationError):
         return CandidateFailure(Outcome.COMPILE_ERROR, _compilation(error, source, path))
     if missing:

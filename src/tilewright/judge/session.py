@@ -14,7 +14,7 @@ import torch
 from tilewright.errors import ProblemError
 from tilewright.evidence import Evidence
 from tilewright.judge.answer.budget import Expected, Undecidable
-from tilewright.judge.answer.compare import flatten
+from tilewright.judge.answer.compare import flatten, rebuilt
 from tilewright.judge.answer.diagnose import diagnose
 from tilewright.judge.cell.outside import Cell
 from tilewright.judge.failures import DEVICE_FAULT, CandidateFailure
@@ -24,6 +24,7 @@ from tilewright.judge.inputs.regimes import REGIMES, Regime, defined
 from tilewright.judge.inputs.sizes import Fit, fit, matched_at_full_size, measured
 from tilewright.judge.means.findings import Finding, Kind, forbidden
 from tilewright.judge.means.needless import spirit
+from tilewright.judge.sides import draw, state_of
 from tilewright.judge.trial import (
     Called,
     Case,
@@ -39,7 +40,7 @@ from tilewright.problem import import_problem
 
 GPU_SECONDS = 60.0  # for regimes and for the configs of a file's own autotune lists, on a GPU
 OVERRUN = 2.0  # interpreted calls stop early once they took this many times what they were given
-CALLS_BESIDE_TRIALS = len(REGIMES) + 1  # those at the sizes that trials have; what follows may overrun
+CALLS_BESIDE_TRIALS = len(REGIMES) + 3  # those at the sizes that trials have; what follows may overrun
 REMEMBERED = 3  # calls whose outputs are kept, to know them again
 REST_SECONDS = 0.02  # between the two readings of an output
 
@@ -183,8 +184,9 @@ class Session:
             Refuted: the outputs are not what they should be.
         """
         seed = self._seed(self.answer.trials)
+        backwards = self.answer.trials % 2 == 1 and not self.on_gpu
         instance = build(case, seed)
-        drawn = self._call(case, instance, instance.inputs, fresh=True)
+        drawn = self._call(case, instance, instance.inputs, fresh=True, backwards=backwards)
         self.answer = replace(
             self.answer,
             trials=self.answer.trials + 1,
@@ -192,15 +194,39 @@ class Session:
             precision=drawn.truth.precision,
             errors=_worst([*self.answer.errors, *drawn.comparison.errors]),
         )
-        self._must_agree(case, fitted, instance, drawn)
+        self._must_agree(
+            case, fitted, instance, drawn, "with the programs in reverse order" if backwards else ""
+        )
         return instance, drawn
 
+    def _repeated(self, case: Case, fitted: Fit, instance: Instance, drawn: Called) -> None:
+        """Two calls of one instance: in ordinary memory, then on the inputs of the last trial.
+
+        Raises:
+            Refuted: an output is not what it should be, or does not stay so; a parameter was changed.
+        """
+        self.announce("reference")
+        _, others = draw(case.problem, case.problem_path, instance.seed ^ 32, case.device)
+        first = self._call(case, instance, others, fresh=True, memory_of=1.0 + instance.seed / 2**31)
+        self._must_agree(case, fitted, instance, first, "where fresh memory holds ordinary numbers")
+        second = self._call(case, instance, instance.inputs, truth=drawn.truth, fresh=True, keep=True)
+        self._must_agree(case, fitted, instance, second, "when it is called again")
+        self._unchanged(case, first, "changes when the forward is called again", earlier=True)
+        held = case.command("state").values["parameters"]
+        wanted = state_of(instance.reference)
+        for name in held.keys() & instance.pairs.keys():
+            own = held[name].tensor
+            if not same(wanted[instance.pairs[name]].detach().to(own), own):
+                raise Refuted(Outcome.MISMATCH, f"parameter {name} was changed by the forward")
+
     def _beside(self, case: Case, fitted: Fit, instance: Instance, drawn: Called) -> None:
-        """Inputs of other kinds in the memory of the last ones, then other parameters in theirs.
+        """The same instance called again, on inputs of other kinds in the memory of the last ones, then with
+        other parameters in theirs.
 
         Raises:
             Refuted: the outputs are not what they should be.
         """
+        self._repeated(case, fitted, instance, drawn)
         generator = torch.Generator().manual_seed(instance.seed)
         untried: list[str] = []
         for regime in sorted(REGIMES, key=lambda regime: not regime.follows):
@@ -264,10 +290,14 @@ class Session:
             Refuted: they have changed since: work that nobody waited for.
         """
         time.sleep(REST_SECONDS)
-        later = case.command("outputs_again").values["outputs"]
+        self._unchanged(case, called, "still changes after the forward has returned")
+
+    def _unchanged(self, case: Case, called: Called, what: str, *, earlier: bool = False) -> None:
+        """Raises Refuted where outputs that the cell still holds are no longer what they were."""
+        later = case.command("outputs_again", earlier=earlier).values["outputs"]
         for index, (old, new) in enumerate(zip(called.outputs, flatten(later), strict=True)):
             if isinstance(old, torch.Tensor) and not same(old.cpu(), new.tensor):
-                raise Refuted(Outcome.WRONG, f"output {index} still changes after the forward has returned")
+                raise Refuted(Outcome.WRONG, f"output {index} {what}")
 
     def _seed(self, number: int) -> int:
         """A secret one, or the recorded one where a verdict is checked again."""
@@ -353,7 +383,7 @@ def _refilled(value: Any, leaves: Any) -> Any:
     if isinstance(value, dict):
         return {key: _refilled(item, leaves) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(_refilled(item, leaves) for item in value)
+        return rebuilt(value, (_refilled(item, leaves) for item in value))
     return next(leaves)
 
 

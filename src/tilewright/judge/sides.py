@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tilewright.errors import KernelFileError, Where
+from tilewright.judge.answer.compare import rebuilt
 from tilewright.judge.failures import reference_code
 from tilewright.judge.parameters import match_parameters
 from tilewright.problem import ProblemModule, call_piece, import_source
@@ -144,7 +145,7 @@ def apply(function: Callable[[torch.Tensor], torch.Tensor], value: Any) -> Any:
     if isinstance(value, dict):
         return {key: apply(function, item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(apply(function, item) for item in value)
+        return rebuilt(value, (apply(function, item) for item in value))
     return value
 
 

@@ -15,13 +15,12 @@ from tilewright.judge.answer.budget import Expected, Undecidable, expectation, m
 from tilewright.judge.answer.compare import Comparison, compare, flatten, structure
 from tilewright.judge.answer.precision import Float64, is_real, plain_arithmetic
 from tilewright.judge.cell.outside import Answer, Cell
-from tilewright.judge.cell.protocol import Received, Unsendable, opened
+from tilewright.judge.cell.protocol import PLAIN, Received, Unsendable, opened
 from tilewright.judge.failures import one_line, reference_code
 from tilewright.judge.sides import apply, build_reference, cloned, draw, forward, pairs, state_of
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import ProblemModule
 
-PLAIN_TENSORS = ("Tensor", "Parameter")
 MOST_PADDING_BYTES = 2**24  # before an instance; the memory around it is cut from blocks of 2 and 20 MiB
 
 
@@ -165,13 +164,21 @@ def _load(case: Case, instance: Instance) -> None:
 
 
 def call(
-    case: Case, instance: Instance, inputs: list[Any], seed: int, truth: Truth | None = None, **how: Any
+    case: Case,
+    instance: Instance,
+    inputs: list[Any],
+    seed: int,
+    truth: Truth | None = None,
+    *,
+    keep: bool = False,
+    **how: Any,
 ) -> Called:
     """Call both sides on these inputs and compare.
 
     Args:
         truth: what these inputs must give, where that is known already.
-        how: options of the cell's `call`.
+        keep: hold the last call's outputs meanwhile.
+        how: other options of the cell's `call`.
 
     Raises:
         ProblemError: the reference does not run on them.
@@ -181,7 +188,7 @@ def call(
     if truth is None:
         case.announce("reference")
         truth = case.truth(instance.reference, inputs, seed)
-    case.command("prepare")
+    case.command("prepare", keep=keep)
     return compared(case, truth, inputs, case.command("call", inputs=inputs, seed=seed, **how))
 
 
@@ -211,7 +218,7 @@ def unpacked(value: Any, device: torch.device) -> tuple[Any, Comparison | None]:
     mismatches: list[str] = []
 
     def open_one(received: Received) -> Any:
-        if received.kind not in PLAIN_TENSORS:
+        if received.kind not in PLAIN.values():
             mismatches.append(f"is a {received.kind}, a tensor that may compute when it is read")
         elif received.device != device.type:
             mismatches.append(f"has device {received.device}, the reference's has {device.type}")

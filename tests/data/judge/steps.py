@@ -18,7 +18,7 @@ def step_kernel(x_ptr, h_ptr, w_ptr, bias_ptr, out_ptr, batch, hidden, BLOCK: tl
         k = start + tl.arange(0, 16)
         h = tl.load(h_ptr + rows[:, None] * hidden + k[None, :], mask=rows[:, None] < batch, other=0.0)
         w = tl.load(w_ptr + cols[None, :] * hidden + k[:, None], mask=cols[None, :] < hidden, other=0.0)
-        acc += tl.dot(h, w)
+        acc += tl.dot(h, w, input_precision="ieee")
     acc += tl.load(bias_ptr + cols, mask=cols < hidden, other=0.0)[None, :]
     at = rows[:, None] * hidden + cols[None, :]
     acc += tl.load(x_ptr + at, mask=ok, other=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,12 @@ def flatten(value: Any) -> list[Any]:
     if isinstance(value, tuple | list):
         return [leaf for item in value for leaf in flatten(item)]
     return [value]
+
+
+def rebuilt(container: Any, items: Iterable[Any]) -> Any:
+    """A tuple or list of the same class, named fields too, with other items."""
+    kind: Any = type(container)
+    return kind(*items) if hasattr(container, "_fields") else kind(items)
 
 
 def structure(value: Any) -> str:

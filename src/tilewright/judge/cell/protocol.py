@@ -13,12 +13,15 @@ import json
 import os
 import pickle
 import struct
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from tilewright.judge.answer.compare import rebuilt
 
 LENGTH = struct.Struct(">Q")
 LONGEST_MESSAGE = 2**28
@@ -27,6 +30,9 @@ DTYPES = {
     for dtype in vars(torch).values()
     if isinstance(dtype, torch.dtype) and not str(dtype).startswith("torch.q")
 }
+
+
+PLAIN = {torch.Tensor: "Tensor", torch.nn.Parameter: "Parameter"}  # whatever a class calls itself
 
 
 class ProtocolError(Exception):
@@ -43,7 +49,7 @@ class Received:
 
     Args:
         device: "cpu" or "cuda" in the cell.
-        kind: the name of its class; anything but Tensor and Parameter computes behind the scenes.
+        kind: "Tensor" or "Parameter", else the full name of its class, which may compute behind the scenes.
     """
 
     tensor: torch.Tensor
@@ -70,7 +76,7 @@ def opened(function: Callable[[Received], Any], value: Any) -> Any:
     if isinstance(value, dict):
         return {key: opened(function, item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(opened(function, item) for item in value)
+        return rebuilt(value, (opened(function, item) for item in value))
     return value
 
 
@@ -142,6 +148,9 @@ class Writer:
                 return {"plain": value}
             case float():
                 return {"float": value.hex()}
+            case tuple() if fields := getattr(value, "_fields", None):
+                items = [self.value(item, pickled=pickled) for item in value]
+                return {"named": type(value).__name__, "fields": list(fields), "items": items}
             case list() | tuple():
                 name = "tuple" if isinstance(value, tuple) else "list"
                 return {name: [self.value(item, pickled=pickled) for item in value]}
@@ -179,7 +188,7 @@ class Writer:
             "extent": count,
             "at": self.at,
             "device": device,
-            "kind": type(tensor).__name__,
+            "kind": PLAIN.get(type(tensor), f"{type(tensor).__module__}.{type(tensor).__qualname__}"),
             "grad": bool(tensor.requires_grad),
         }
         self.at += count * tensor.element_size()
@@ -221,6 +230,9 @@ class Reader:
                 return [self.value(item) for item in items]
             case {"tuple": list(items)}:
                 return tuple(self.value(item) for item in items)
+            case {"named": str(name), "fields": list(fields), "items": list(items)}:
+                values = [self.value(item) for item in items]
+                return namedtuple(name, fields)(*values) if self.trusted else tuple(values)
             case {"dict": dict(items)}:
                 return {str(key): self.value(item) for key, item in items.items()}
             case {"opaque": str(text)}:

@@ -17,10 +17,11 @@ from torch import nn
 from tilewright.judge.answer.compare import flatten
 from tilewright.judge.cell.protocol import Received, extent, opened
 from tilewright.judge.failures import CandidateFailure, candidate_code
-from tilewright.judge.interpreted import assembly, cooperative, guards, memory
-from tilewright.judge.interpreted.interpreter import ConfigChoice, Tally, repair
+from tilewright.judge.interpreted import assembly, cooperative, guards, language, memory
+from tilewright.judge.interpreted.interpreter import ConfigChoice, Tally, order_of_programs, repair
 from tilewright.judge.means.findings import Finding
 from tilewright.judge.means.observer import Observer
+from tilewright.judge.means.origins import Origins
 from tilewright.judge.means.poison import Filled, Poisoned, poison_cache, poison_free_memory
 from tilewright.judge.means.spirit import failing, on_device, recorded, skipped
 from tilewright.judge.sides import apply, import_candidate, seed_everything, state_of
@@ -47,6 +48,7 @@ class Subject:
             assembly.enable()
             memory.install()
             guards.install()
+            language.install()
         else:
             torch.zeros(1, device=self.device)  # starts the device
         self.source = self.path = ""
@@ -54,6 +56,7 @@ class Subject:
         self.model: nn.Module | None = None
         self.inputs: list[Any] = []
         self.outputs: Any = None
+        self.earlier: Any = None
         self.calls = 0
         self.prepared = False
         self.choice = ConfigChoice()
@@ -87,7 +90,7 @@ class Subject:
             padding_bytes: taken before the instance is made and held while it lives, so that the memory
                 that the last one left does not decide where this one lies.
         """
-        self.model = self.outputs = None
+        self.model = self.outputs = self.earlier = None
         self.padding = [
             torch.empty(size, dtype=torch.int8, device=self.device)
             for size in (padding_bytes, padding_bytes % SMALL_BYTES)
@@ -108,8 +111,13 @@ class Subject:
             self.model = self.model.to(self.device)
         return {}
 
-    def prepare(self) -> dict[str, Any]:
-        """Before a call, and outside of its time: let the last outputs go, and poison a GPU's free memory."""
+    def prepare(self, *, keep: bool = False) -> dict[str, Any]:
+        """Before a call, and outside of its time: let the last outputs go, and poison a GPU's free memory.
+
+        Args:
+            keep: the last outputs are held until the next `prepare`, as a caller may hold them.
+        """
+        self.earlier = self.outputs if keep else None
         self.outputs = None
         if not self.interpreted:
             poison_cache()
@@ -126,8 +134,9 @@ class Subject:
         config: int | None = None,
         misaligned: bool = False,
         without: str | None = None,
-        memory_of: int = 0,
+        memory_of: float | None = None,
         guarded: bool = False,
+        backwards: bool = False,
     ) -> dict[str, Any]:
         """One forward, after `prepare`.
 
@@ -138,8 +147,11 @@ class Subject:
             config: the number of the autotune config to use; None leaves the choice to Triton.
             misaligned: inputs begin one element into their memory.
             without: launches of the kernel of this name do nothing; "" for launches of all kernels that
-                fail. Fresh memory is then not poisoned but filled with `memory_of`.
+                fail.
+            memory_of: fresh memory is not poisoned but filled with this number, with multiples of it where
+                nothing is left out.
             guarded: inputs, and what is allocated, lie between zones of known bytes.
+            backwards: the interpreter runs the programs of a grid from the last to the first.
 
         Returns:
             outputs; inputs, as they are afterwards; wall_us, device_us and drained_us, as
@@ -152,11 +164,15 @@ class Subject:
             room = guards.guards.room_like
             given = apply(lambda tensor: room(tensor, "an input").copy_(tensor), given)
         self.choice.index = config
-        with self._candidate(), guards or self._tampered(without, memory_of), self.choice.applied():
+        tampered = guards or self._tampered(without, memory_of)
+        order = order_of_programs(backwards=backwards) if self.interpreted else contextlib.nullcontext()
+        with self._candidate(), tampered, self.choice.applied(), order:
             times = self._forward(given, seed, cold=cold)
         self.calls += 1
         if memory.WATCH.strays:  # also where the file caught the error
-            raise CandidateFailure(Outcome.STRAY_ACCESS, memory.WATCH.strays[0])
+            first = memory.WATCH.strays[0]
+            memory.WATCH.strays.clear()
+            raise CandidateFailure(Outcome.STRAY_ACCESS, first)
         return {
             "outputs": self.outputs,
             "inputs": given,
@@ -172,11 +188,15 @@ class Subject:
         """What one forward of the model as it is runs: the fields of `spirit.Ran`."""
         given = self._placed(inputs, fresh=True, offset=0)
         self.choice.index = 0 if self.interpreted else None
+        origins = Origins(memory.WATCH)
         with self._candidate(), self.choice.applied():
-            with recorded() as ran:
+            with recorded() as ran, origins.watched() if self.interpreted else contextlib.nullcontext():
                 self._forward(given, seed, cold=False)
             if not self.interpreted:
                 ran.kernels = on_device(lambda: self._once(given, seed))
+        if self.interpreted:
+            ran.unseen_bytes = origins.unseen(flatten(self.outputs))
+        ran.output_bytes = sum(t.nbytes for t in flatten(self.outputs) if isinstance(t, torch.Tensor))
         self.outputs = None
         return dataclasses.asdict(ran)
 
@@ -185,10 +205,15 @@ class Subject:
         found = self.findings()
         return {"findings": [{"kind": finding.kind.value, "what": finding.what} for finding in found]}
 
-    def outputs_again(self) -> dict[str, Any]:
-        """What the outputs of the last call hold now."""
+    def outputs_again(self, *, earlier: bool = False) -> dict[str, Any]:
+        """What the outputs of the last call hold now, or those that were kept of the call before."""
         self._wait()
-        return {"outputs": self.outputs}
+        return {"outputs": self.earlier if earlier else self.outputs}
+
+    def state(self) -> dict[str, Any]:
+        """What parameters hold now."""
+        assert self.model is not None
+        return {"parameters": dict(self.model.named_parameters())}
 
     def cost(self, inputs: list[Any], seed: int) -> dict[str, Any]:
         """What one forward would cost under the interpreter, from a sample of its programs."""
@@ -255,13 +280,11 @@ class Subject:
         return Poisoned(finite=self.finite) if self.interpreted else contextlib.nullcontext()
 
     @contextlib.contextmanager
-    def _tampered(self, without: str | None, memory_of: int) -> Iterator[None]:
-        if without is None:
-            with self._poisoned():
-                yield
-        else:
-            with Filled(memory_of), skipped(without) if without else failing():
-                yield
+    def _tampered(self, without: str | None, memory_of: float | None) -> Iterator[None]:
+        fill = self._poisoned() if memory_of is None else Filled(memory_of, uneven=without is None)
+        left_out = contextlib.nullcontext() if without is None else skipped(without) if without else failing()
+        with fill, left_out:
+            yield
 
     def _wait(self) -> None:
         if not self.interpreted:

@@ -57,7 +57,7 @@ class _Program(threading.Thread):
 
     def turn(self) -> None:
         """Run until the program ends or passes the baton on."""
-        interpreter.interpreter_builder.set_grid_idx(*self.place)
+        interpreter.interpreter_builder.grid_idx = self.place
         self._mine.release()
         self._back.acquire()
         if self.error is not None and not self._abandoned:

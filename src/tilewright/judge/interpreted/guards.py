@@ -7,7 +7,7 @@ device there is nothing to choose, and a kernel that was interpreted has ended.
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
@@ -20,8 +20,9 @@ def install() -> None:
     for name in CHOOSE:
         setattr(torch.cuda, name, contextlib.nullcontext)
     for name in WAIT:
-        setattr(torch.cuda, name, _nothing)
+        setattr(torch.cuda, name, _nothing())
 
 
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    return None
+def _nothing() -> Callable[..., None]:
+    """A function of its own for each name: torch.compile keeps a register of them and takes none twice."""
+    return lambda *_, **__: None

@@ -17,7 +17,7 @@ from triton.runtime import interpreter
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.errors import OutOfResources, PTXASError
 
-from tilewright.judge.interpreted import bfloat16
+from tilewright.judge.interpreted import bfloat16, products
 from tilewright.judge.interpreted.cooperative import BATON
 
 SAMPLES_PER_LAUNCH = 2
@@ -32,7 +32,7 @@ def repair() -> None:
     A mask may join a scalar condition and a tensor's: a comparison's result is held as a truth value but
     called int32, so that a scalar one spread over a tensor becomes integers, and triton 3.9 refuses those.
 
-    And bfloat16 is computed in: see `judge.bfloat16`.
+    And bfloat16 is computed in, and TF32 is: see `bfloat16` and `products`.
     """
     original = interpreter._patch_lang_tensor
 
@@ -50,7 +50,29 @@ def repair() -> None:
         return made
 
     interpreter.InterpreterBuilder.create_splat = truthful
+    products.repair()
     bfloat16.repair()
+
+
+@contextlib.contextmanager
+def order_of_programs(*, backwards: bool) -> Iterator[None]:
+    """Inside the block the programs of a grid run one after another from the first to the last, or backwards.
+
+    On a device they run in no order. What one of them finds of another's that it has not waited for is
+    chance, and under either order something else.
+    """
+    builder = interpreter.InterpreterBuilder
+    forwards = builder.set_grid_idx
+
+    def mirrored(self: Any, *place: int) -> None:
+        forwards(self, *(extent - 1 - at for extent, at in zip(self.grid_dim, place, strict=True)))
+
+    if backwards:
+        builder.set_grid_idx = mirrored
+    try:
+        yield
+    finally:
+        builder.set_grid_idx = forwards
 
 
 class ConfigChoice:

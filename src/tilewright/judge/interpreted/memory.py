@@ -53,12 +53,16 @@ class Watch:
         kernel: the kernel launched last.
         regions: the storages of its arguments.
         others: all other live storages, once one of them was asked for in this launch.
+        reads, writes: the storages that kernels may have read and written since somebody emptied them, by
+            where they start.
     """
 
     strays: list[str] = field(default_factory=list)
     kernel: str = ""
     regions: list[Region] = field(default_factory=list)
     others: list[Region] | None = None
+    reads: dict[int, Region] = field(default_factory=dict)
+    writes: dict[int, Region] = field(default_factory=dict)
 
     def launched(self, kernel: str, arguments: dict[str, Any]) -> None:
         """Take note of a launch and of the storages it is given."""
@@ -82,15 +86,26 @@ class Watch:
         low, high = int(lanes.min()), int(lanes.max()) + size
         for region in self.regions:
             if region.start <= low and high <= region.end:
+                self._touched(access, [region])
                 return
+        self._touched(access, self.regions)
         stray = _outside(lanes, size, self.regions)
         if stray.size:
             if self.others is None:
                 self.others = list(regions(("a tensor that the kernel was not given", t) for t in live()))
+            self._touched(access, self.others)
             stray = _outside(stray, size, self.others)
         if stray.size:
             self.strays.append(self._told(access, stray, size))
             raise StrayAccess(self.strays[-1])
+
+    def _touched(self, access: str, regions: Iterable[Region]) -> None:
+        """Take note of what an access may concern."""
+        for region in regions:
+            if access != "writes":
+                self.reads.setdefault(region.start, region)
+            if access != "reads":
+                self.writes.setdefault(region.start, region)
 
     def _told(self, access: str, stray: np.ndarray[Any, Any], size: int) -> str:
         """Which kernel, line and operation, and how far from which tensor."""

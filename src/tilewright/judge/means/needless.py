@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tilewright.judge.answer.budget import Expected
 from tilewright.judge.failures import CandidateFailure
 from tilewright.judge.means.findings import Finding
 from tilewright.judge.means.spirit import DeviceKernel, Ran, Work, findings_from, recorded
@@ -21,10 +22,16 @@ def spirit(case: Case, seed: int) -> tuple[Finding, ...]:
         ProblemError: the reference did.
     """
     instance = build(case, seed)
+    called = call(
+        case, instance, instance.inputs, seed, fresh=True, config=case.any_config
+    )  # prepares what is kept
+    _, inputs = draw(
+        case.problem, case.problem_path, seed ^ 4, case.device
+    )  # what was kept of the others is no use
+    own = cloned(inputs)
     with recorded() as by_reference:
-        forward(instance.reference, cloned(instance.inputs), seed)
-    call(case, instance, instance.inputs, seed, fresh=True, config=case.any_config)  # prepares what is kept
-    answer = case.command("ran", inputs=instance.inputs, seed=seed).values
+        forward(instance.reference, own, seed)
+    answer = case.command("ran", inputs=inputs, seed=seed).values
     ran = Ran(
         launches=answer["launches"],
         failed=answer["failed"],
@@ -33,7 +40,12 @@ def spirit(case: Case, seed: int) -> tuple[Finding, ...]:
         arithmetic_bytes=answer["arithmetic_bytes"],
         arithmetic=answer["arithmetic"],
         kernels=tuple(DeviceKernel(**kernel) for kernel in answer["kernels"]),
+        moved={name: Work(**work) for name, work in answer["moved"].items()},
+        unseen_bytes=answer["unseen_bytes"],
+        output_bytes=answer["output_bytes"],
     )
+    if not any(isinstance(wanted, Expected) and wanted.native.numel() for wanted in called.truth.expected):
+        return ()  # nothing comes out that a kernel could be needed for
     needless = {kernel: _right_without(case, seed, kernel) for kernel in ran.launches}
     return findings_from(ran, by_reference, needless, bool(ran.launches) and _right_without(case, seed, ""))
 

@@ -34,7 +34,7 @@ from tilewright.judge.means.events import (
 from tilewright.judge.means.findings import Finding, Kind
 from tilewright.judge.means.snapshot import PACKAGE, Snapshot
 
-MOST_FINDINGS = 100  # kept; a loop that probes is told by its first
+MOST_FINDINGS = 100  # of a kind are kept; a loop that probes is told by its first
 
 
 class _Role(Enum):
@@ -108,8 +108,6 @@ class Observer:
     ) -> None:
         """Never raises: an exception in an audit hook would surface in the candidate."""
         try:
-            if len(self._found) >= MOST_FINDINGS:
-                return
             if known is None:
                 self._read(args[0], hook)
                 return
@@ -123,7 +121,7 @@ class Observer:
             detail = describe(event, args, target)
             if detail is None:
                 return
-            self._found[Finding(kind, f"{self._place(frame, target)} {what}{detail}")] = None
+            self._add(Finding(kind, f"{self._place(frame, target)} {what}{detail}"))
         except Exception:  # noqa: BLE001  see the docstring
             return
 
@@ -179,7 +177,11 @@ class Observer:
             return
         for line, name in _probed(code):
             place = self._line(code.co_filename, line)
-            self._found[Finding(Kind.PROBE, f"{place} names {name}, which tells that it is judged")] = None
+            self._add(Finding(Kind.PROBE, f"{place} names {name}, which tells that it is judged"))
+
+    def _add(self, finding: Finding) -> None:
+        if sum(found.kind is finding.kind for found in self._found) < MOST_FINDINGS:
+            self._found[finding] = None
 
     def _place(self, frame: types.FrameType | None, target: types.CodeType | None) -> str:
         if frame is not None:

@@ -116,16 +116,22 @@ class Filled(OperatorMode):
 
     Fresh memory holds zeros by chance, so that work left undone is sometimes right; under two fills it is
     right only where nobody needs it.
+
+    Args:
+        uneven: with 0 to 12 times the number in turn, like memory that others have used.
     """
 
-    def __init__(self, value: int) -> None:
+    def __init__(self, value: float, *, uneven: bool = False) -> None:
         super().__init__()
         self.value = value
+        self.uneven = uneven
 
     def operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         out = func(*args, **kwargs)
         if func.overloadpacket in ALLOCATIONS and _has_memory(out):
             out.fill_(self.value)
+            if self.uneven:
+                out.copy_((torch.arange(out.numel(), device=out.device) % 13 * self.value).reshape(out.shape))
         return out
 
 

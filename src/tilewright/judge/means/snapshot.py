@@ -16,6 +16,7 @@ MODULES = (
     "builtins",
     "gc",
     "inspect",
+    "numpy",
     "os",
     "signal",
     "subprocess",
@@ -30,7 +31,9 @@ MODULES = (
     "torch.nn.functional",
     "torch.random",
     "torch.testing",
+    "torch.utils._python_dispatch",
     "triton",
+    "triton._C.libtriton.interpreter",
     "triton.runtime",
     "triton.runtime.autotuner",
     "triton.runtime.interpreter",
@@ -46,6 +49,10 @@ CLASSES = (
     ("triton.runtime.autotuner", "Autotuner"),
     ("triton.runtime.interpreter", "GridExecutor"),
     ("triton.runtime.interpreter", "InterpretedFunction"),
+    ("triton.runtime.interpreter", "InterpreterBuilder"),
+    ("triton.runtime.interpreter", "ReduceOps"),
+    ("triton.runtime.interpreter", "ScanOps"),
+    ("triton.runtime.interpreter", "TensorHandle"),
     ("triton.runtime.jit", "JITFunction"),
 )
 STREAMS = frozenset({"sys.stdin", "sys.stdout", "sys.stderr"})

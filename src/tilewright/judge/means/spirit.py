@@ -2,7 +2,7 @@
 
 The work of operators is put on one scale, bytes moved: a product's operations count as the bytes that an
 H100 moves in the same time. Views, copies, casts, concatenations, padding, allocations and random draws,
-dropout among them, are glue and weigh nothing.
+dropout among them, are glue and weigh nothing, unless copying is all that the reference does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+from triton.compiler.errors import CompilationError
 from triton.runtime import interpreter
+from triton.runtime.errors import InterpreterError, OutOfResources, PTXASError
 from triton.runtime.jit import JITFunction
 
 from tilewright.judge.means.arithmetic import counted
@@ -29,22 +31,19 @@ FEWER = 0.75  # of the reference's operations; padded tiles and what surrounds a
 
 aten = torch.ops.aten
 ARITHMETIC = frozenset({aten.add, aten.add_, aten.sub, aten.sub_, aten.mul, aten.mul_, aten.div, aten.div_})
-GLUE = frozenset(
+MAKING = frozenset(
     {
         *(aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided),
         *(aten.zeros, aten.zeros_like, aten.new_zeros, aten.zero_, aten.zero, aten.ones, aten.ones_like),
         *(aten.new_ones, aten.full, aten.full_like, aten.new_full, aten.fill, aten.fill_, aten.scalar_tensor),
-        *(
-            aten.arange,
-            aten.clone,
-            aten.copy_,
-            aten.copy,
-            aten._to_copy,
-            aten.lift_fresh,
-            aten.lift_fresh_copy,
-        ),
-        *(aten.cat, aten.stack, aten.constant_pad_nd, aten.repeat, aten.flip, aten.roll, aten._unsafe_view),
-        *(aten.slice_scatter, aten.select_scatter, aten._reshape_copy, aten.set_, aten.resize_),
+        *(aten.arange, aten.lift_fresh, aten.lift_fresh_copy, aten._unsafe_view, aten.set_, aten.resize_),
+    }
+)
+MOVING = frozenset(
+    {
+        *(aten.clone, aten.copy_, aten.copy, aten._to_copy, aten._reshape_copy, aten.repeat),
+        *(aten.cat, aten.stack, aten.constant_pad_nd, aten.flip, aten.roll),
+        *(aten.slice_scatter, aten.select_scatter),
     }
 )
 
@@ -94,6 +93,9 @@ class Ran:
         arithmetic_bytes: of the heaviest single call that adds, subtracts, multiplies or divides elementwise.
         arithmetic: operations on floating-point numbers in its kernels; 0 where they are not interpreted.
         kernels: on a GPU, what the profiler saw; see `on_device`.
+        moved: glue that copies → its work; it counts where the reference does nothing else.
+        unseen_bytes: read, or handed out, that neither operators nor kernels had written; see `origins`.
+        output_bytes: of all outputs.
     """
 
     launches: dict[str, int] = field(default_factory=dict)
@@ -103,6 +105,9 @@ class Ran:
     arithmetic_bytes: int = 0
     arithmetic: int = 0
     kernels: tuple[DeviceKernel, ...] = ()
+    moved: dict[str, Work] = field(default_factory=dict)
+    unseen_bytes: int = 0
+    output_bytes: int = 0
 
     @property
     def flops(self) -> int:
@@ -135,9 +140,24 @@ def recorded() -> Iterator[Ran]:
         ran.touched_bytes += sum({t.data_ptr(): _bytes(t) for t in tensors}.values())
         return result
 
-    with _launching(launch), counter, counted() as arithmetic:
+    with launching(launch), counter, counted() as arithmetic:
         yield ran
         ran.arithmetic = arithmetic.operations
+
+
+FAILURES: Any = (OutOfResources, CompilationError, PTXASError, InterpreterError, RuntimeError)
+
+
+class LaunchFailed(*FAILURES):  # type: ignore[misc]  # Triton carries no types here
+    """A launch that did not come off, in every way in which one can: whoever expects one of them has it."""
+
+    def __init__(self, kernel: str) -> None:
+        OutOfResources.__init__(self, 2**20, 2**16, "shared memory")
+        self.src = self.node = None
+        self.error_message = f"the launch of {kernel} failed"
+
+    def __str__(self) -> str:
+        return self.error_message
 
 
 @contextlib.contextmanager
@@ -147,20 +167,20 @@ def skipped(kernel: str) -> Iterator[None]:
     Run a fresh module's first forward here, so that nothing prepared earlier stands in, and fill fresh memory
     with ordinary numbers (`poison.Filled`): zero times NaN would give away a result that is not used.
     """
-    with _launching(lambda name, go, _: None if name == kernel else go()):
+    with launching(lambda name, go, _: None if name == kernel else go()):
         yield
 
 
 @contextlib.contextmanager
 def failing(kernel: str | None = None) -> Iterator[None]:
-    """Inside the block launches of the kernel of this name, or of all kernels, raise RuntimeError."""
+    """Inside the block launches of the kernel of this name, or of all kernels, raise LaunchFailed."""
 
     def launch(name: str, go: Callable[[], Any], tensors: list[torch.Tensor]) -> Any:
         if kernel in (None, name):
-            raise RuntimeError(f"the launch of {name} failed")
+            raise LaunchFailed(name)
         return go()
 
-    with _launching(launch):
+    with launching(launch):
         yield
 
 
@@ -185,8 +205,9 @@ def findings_from(
     """Whether kernels of the file did the work, and all of them were needed.
 
     LIBRARY: no Triton kernel ran, or torch operators did more than half of the work: of what the reference
-    takes, or of what the candidate itself ran. One elementwise addition or multiplication beside kernels is
-    forgiven, as long as the reference multiplies matrices or is at least twice as much work.
+    takes, or of what the candidate itself ran; or what neither computed comes to more bytes than half of the
+    outputs'. One elementwise addition or multiplication beside kernels is forgiven, as long as the reference
+    multiplies matrices or is at least twice as much work.
     ALGORITHMIC: interpreted kernels do clearly fewer operations than the reference's matrix products.
 
     Args:
@@ -210,9 +231,15 @@ def findings_from(
 
 
 def _library(ran: Ran, reference: Ran) -> str:
-    named = ", ".join(sorted(ran.operators, key=lambda name: -ran.operators[name].weight)[:NAMED_OPERATORS])
+    named = _named(ran.operators)
     if not ran.launches:
         return f"no Triton kernel ran{f'; torch did the work: {named}' if named else ''}"
+    if ran.unseen_bytes > MOST * ran.output_bytes:
+        unseen = f"{ran.unseen_bytes} bytes, where all outputs hold {ran.output_bytes}"
+        return f"numbers come in that neither its kernels nor operators of torch have computed: {unseen}"
+    copied = sum(work.weight for work in reference.moved.values())
+    if not reference.weight and sum(work.weight for work in ran.moved.values()) > MOST * copied > 0:
+        return f"torch operators did the moving, which is all that the reference does: {_named(ran.moved)}"
     timed = _device_share(ran)
     if timed > MOST:
         return f"kernels that are not the file's own took {timed:.0%} of the device time: {named}"
@@ -225,6 +252,11 @@ def _library(ran: Ran, reference: Ran) -> str:
         share = by_torch / reference.weight
         return f"torch operators did {share:.0%} of the work that the reference takes: {named}"
     return ""
+
+
+def _named(operators: Mapping[str, Work]) -> str:
+    """The heaviest of them."""
+    return ", ".join(sorted(operators, key=lambda name: -operators[name].weight)[:NAMED_OPERATORS])
 
 
 def _less_work(ran: Ran, reference: Ran) -> str:
@@ -244,7 +276,7 @@ def _device_share(ran: Ran) -> float:
 
 
 @contextlib.contextmanager
-def _launching(around: Callable[[str, Callable[[], Any], list[torch.Tensor]], Any]) -> Iterator[None]:
+def launching(around: Callable[[str, Callable[[], Any], list[torch.Tensor]], Any]) -> Iterator[None]:
     """Hands every launch to `around`: the kernel's name, what launches it, its tensors."""
     interpreted, compiled = interpreter.GridExecutor.__call__, JITFunction.run
 
@@ -266,7 +298,7 @@ def _launching(around: Callable[[str, Callable[[], Any], list[torch.Tensor]], An
 
 
 class _Operators(OperatorMode):
-    """Counts the work of every operator but glue."""
+    """Counts the work of every operator."""
 
     def __init__(self, ran: Ran) -> None:
         super().__init__()
@@ -283,14 +315,17 @@ class _Operators(OperatorMode):
 
     def operator(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         out = func(*args, **kwargs)
-        if not self._paused and not _is_glue(func) and (_tensors(out) or func._schema.is_mutable):
+        if not self._paused and not _is_view(func) and (_tensors(out) or func._schema.is_mutable):
             flops = _flops(func.overloadpacket, args, kwargs, out)
             if flops or torch.Tag.nondeterministic_seeded not in func.tags:
                 self._count(func, flops, [*_tensors(args, kwargs), *_tensors(out)])
         return out
 
     def _count(self, func: Any, flops: int, tensors: list[torch.Tensor]) -> None:
-        work = self._ran.operators.setdefault(func.overloadpacket._qualified_op_name, Work())
+        if func.overloadpacket in MAKING:
+            return
+        kind = self._ran.moved if func.overloadpacket in MOVING else self._ran.operators
+        work = kind.setdefault(func.overloadpacket._qualified_op_name, Work())
         moved = sum(_bytes(tensor) for tensor in tensors)
         work.calls += 1
         work.flops += flops
@@ -299,9 +334,8 @@ class _Operators(OperatorMode):
             self._ran.arithmetic_bytes = max(self._ran.arithmetic_bytes, moved)
 
 
-def _is_glue(func: Any) -> bool:
-    views = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
-    return views or func.overloadpacket in GLUE
+def _is_view(func: Any) -> bool:
+    return any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
 
 
 def _flops(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:

@@ -343,6 +343,15 @@ DECLINED = {
         return h
         """,
     ),
+    "not by the same amount": (
+        "self.u = nn.Linear(H, H); self.v = nn.Linear(I, H)",
+        """
+        h = torch.zeros(B, H)
+        for t in range(T):
+            h = torch.tanh(self.u(h) + self.v(x[t]) * 0.9**t)  # here
+        return h
+        """,
+    ),
     "have no rows in common": (
         "self.cell = nn.GRUCell(H, H); self.v = nn.Linear(I, 9 * H)",
         """

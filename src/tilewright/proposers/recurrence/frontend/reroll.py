@@ -26,9 +26,10 @@ import numpy.typing as npt
 from tilewright.proposers.recurrence.frontend.simplify import JOINS
 from tilewright.proposers.recurrence.frontend.tape import binds, is_random, reads
 from tilewright.proposers.recurrence.frontend.views import Views
-from tilewright.proposers.recurrence.ir import Argument, Call, Name, Network, Scalar
+from tilewright.proposers.recurrence.ir import Argument, Call, Declined, Name, Network, Scalar
 
 MOST_ATTEMPTS = 200  # runs looked at; the longest come first
+LEAST_UNEVEN = 4  # repetitions from which a run is said to be a loop but for its numbers
 LEAST_MAPPED = 8  # repetitions from which a run without carried values is worth a loop
 
 
@@ -95,7 +96,11 @@ class Loop:
 
 
 def find_loops(network: Network, views: Views) -> list[Loop]:
-    """The loops of a network of calls, in program order; they do not overlap."""
+    """The loops of a network of calls, in program order; they do not overlap.
+
+    Raises:
+        Declined: what repeats most would be a loop, were it not for a number that changes unevenly.
+    """
     calls = [
         c
         for c in network.statements
@@ -104,16 +109,21 @@ def find_loops(network: Network, views: Views) -> list[Loop]:
     calls = _joins_late(calls, views)
     taken = np.zeros(len(calls), dtype=bool)
     found: list[tuple[int, Loop]] = []
+    uneven: list[tuple[int, int | None]] = []  # calls of such a run, the line of the number
     for exact in (True, False):
         tokens: dict[object, int] = {}
         text = np.array([tokens.setdefault(_token(c, network, views, exact), len(tokens)) for c in calls])
         for period, start, stop in _runs(text):
             for first, last in _free(taken, start, stop):
-                loop = _longest(calls, first, last, period, taken, network, views)
+                loop = _longest(calls, first, last, period, taken, network, views, uneven)
                 if loop is not None:
                     begin = loop[0]
                     taken[begin : begin + loop[1].count * period] = True
                     found.append(loop)
+    covered, line = max(uneven, key=lambda run: run[0], default=(0, None))
+    if covered > taken.sum():
+        reason = "a number changes from step to step, not by the same amount: read it from a tensor [T]"
+        raise Declined(reason, line)
     return [loop for _, loop in sorted(found, key=lambda item: item[0])]
 
 
@@ -189,8 +199,9 @@ def _longest(
     taken: npt.NDArray[np.bool_],
     network: Network,
     views: Views,
+    uneven: list[tuple[int, int | None]],
 ) -> tuple[int, Loop] | None:
-    """The loop of a run with most steps, and where it begins.
+    """The loop of a run with most steps, and where it begins; runs with uneven numbers go to `uneven`.
 
     It may begin later than the run, where calls before it only look alike, or up to a step earlier, where
     the first step reads its state from a parameter.
@@ -205,9 +216,12 @@ def _longest(
         count = (stop - begin) // period
         if count < 2 or best is not None:
             break
-        loop = _Matcher(calls[begin : begin + count * period], period, network, views).loop()
-        if loop is not None:
+        matcher = _Matcher(calls[begin : begin + count * period], period, network, views)
+        loop = matcher.loop()
+        if loop is not None and matcher.uneven is None:
             best = (begin, loop)
+        elif loop is not None and count >= LEAST_UNEVEN:
+            uneven.append((count * period, matcher.uneven))
     return best
 
 
@@ -223,6 +237,7 @@ class _Matcher:
             for r, name in enumerate(binds(call))
         }
         self._carries = False
+        self.uneven: int | None = None  # the line of a number that changes unevenly
 
     def loop(self) -> Loop | None:
         """The loop these calls are, None if they are none."""
@@ -260,7 +275,11 @@ class _Matcher:
             return self._value(j, [c.name for c in column if isinstance(c, Name)])
         if all(type(c) is type(first) and c == first for c in column):
             return first
-        return _counter(column)
+        counter = _counter(column)
+        if isinstance(counter, _Different) and all(type(c) in (int, float) for c in column):
+            self.uneven = self._steps[0][j].line or 0
+            return 0.0
+        return counter
 
     def _value(self, j: int, names: list[str]) -> Operand | _Different:
         views = [self._views[name] for name in names]

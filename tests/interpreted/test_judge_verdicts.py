@@ -176,6 +176,13 @@ def test_a_file_that_insists_on_cuda_is_not_checked_here() -> None:
     assert "needs a GPU" in verdict.reason
 
 
+def test_a_file_that_asks_for_the_driver_when_imported_is_not_checked_here() -> None:
+    asks = "DEVICE = triton.runtime.driver.active.get_current_target().backend"
+    verdict = scaled(("import triton.language as tl", f"import triton.language as tl\n\n{asks}"))
+    assert verdict.outcome is Outcome.NOT_CHECKED
+    assert "needs a GPU" in verdict.reason
+
+
 def test_choosing_the_device_of_a_tensor_needs_no_gpu() -> None:
     guarded = """    torch.cuda.synchronize()
     with torch.cuda.device(x.device), torch.cuda.device_of(x), torch.cuda._DeviceGuard(x.device.index):

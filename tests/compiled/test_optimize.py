@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import filelock
 import psutil
 import pytest
 import torch
 
 import tilewright
+from tilewright import manifest
 from tilewright.cli import main
 from tilewright.contract import breaches
 from tilewright.runs import read_log
@@ -24,6 +26,7 @@ from tilewright.verify.api import verify as verify_run
 
 DATA = Path(__file__).parents[1] / "data" / "optimize"
 SHARED = Path(__file__).parents[2].parent / "shared"
+ELEMENTWISE = DATA.parent / "judge"
 PROBLEM = DATA / "problem.py"
 pytestmark = [
     pytest.mark.compiled,
@@ -39,6 +42,14 @@ def command(folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
+def short_command(folder: Path) -> list[str]:
+    """A run of an elementwise kernel, done within seconds."""
+    return [
+        "optimize", str(ELEMENTWISE / "scale_problem.py"), "--current", str(ELEMENTWISE / "scale.py"),
+        "--gpu", "h100", "--stages", "block_tiling", "--budget", "30m", "-o", str(folder),
+    ]  # fmt: skip
+
+
 def wait_for_log(log: Path, process: subprocess.Popen[bytes]) -> None:
     """Until the first candidate is on record."""
     deadline = time.monotonic() + 300
@@ -48,9 +59,12 @@ def wait_for_log(log: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run") / "first"
-    assert main(command(folder)) == 0
+def finished(shared_folder: Path) -> Path:
+    """A run to its end; of the processes that run tests one makes it and the others wait."""
+    folder = shared_folder / "finished"
+    with filelock.FileLock(shared_folder / "finished.lock"):
+        if not (folder / manifest.NAME).exists():
+            assert main(command(folder)) == 0
     return folder
 
 
@@ -108,7 +122,7 @@ def test_a_run_killed_with_kill_9_resumes_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     log = folder / "log.jsonl"
     process = subprocess.Popen(
-        [sys.executable, "-m", "tilewright", *command(folder)],
+        [sys.executable, "-m", "tilewright", *short_command(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -118,7 +132,7 @@ def test_a_run_killed_with_kill_9_resumes_where_it_was(tmp_path: Path) -> None:
     process.wait()
     assert psutil.wait_procs(workers, timeout=30)[1] == [], "its workers die with it"
     before = [tried.id for tried in read_log(folder)]
-    assert main(command(folder)) == 0
+    assert main(short_command(folder)) == 0
     after = [tried.id for tried in read_log(folder)]
     assert after[: len(before)] == before and len(set(after)) == len(after)
     verification = verify_run(folder, rerun=False)
@@ -129,7 +143,7 @@ def test_a_run_killed_with_kill_9_resumes_where_it_was(tmp_path: Path) -> None:
 def test_an_interrupted_run_ends_at_once_and_leaves_a_log_to_resume(tmp_path: Path, number: int) -> None:
     folder = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "tilewright", *command(folder)],
+        [sys.executable, "-m", "tilewright", *short_command(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )

@@ -52,6 +52,18 @@ class Ops:
         scale_kernel[(triton.cdiv(x.numel(), Ops.BLOCK),)](x, out, x.numel(), BLOCK=Ops.BLOCK)
         return out
 """
+TABLE = """
+
+class Ops:
+    KERNELS = {"scale": scale_kernel}
+
+    @classmethod
+    def scale(cls, x):
+        out = torch.empty_like(x)
+        n = x.numel()
+        cls.KERNELS["scale"][(triton.cdiv(n, 1024),)](x, out, n, BLOCK=1024)
+        return out
+"""
 OWN = """
 
 class ModelNew(nn.Module):
@@ -113,6 +125,14 @@ FORMS = {
     "an attribute of a class": (
         f"{HEAD}{CLASS}{MODEL.replace('scale(x)', 'Ops.scale(x)')}",
         "    BLOCK = 1024",
+    ),
+    "a kernel in a table of a class": (
+        f"{HEAD}{TABLE}{MODEL.replace('scale(x)', 'Ops.scale(x)')}",
+        '        cls.KERNELS["scale"][(triton.cdiv(n, 1024),)](x, out, n, BLOCK=1024)',
+    ),
+    "a kernel that is an attribute of a class": (
+        f"{HEAD}{TABLE.replace('cls.KERNELS[', 'Ops.KERNELS[')}{MODEL.replace('scale(x)', 'Ops.scale(x)')}",
+        '        Ops.KERNELS["scale"][(triton.cdiv(n, 1024),)](x, out, n, BLOCK=1024)',
     ),
     "an attribute of the model": (f"{HEAD}{OWN}", "        self.block = 1024"),
     "an argument of a wrapper called once": (f"{HEAD}{CALLED}{MODEL}", "    return launch(x, 1024)"),

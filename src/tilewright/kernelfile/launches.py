@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tilewright.kernelfile.grids import GridReader, arithmetic_literals
@@ -113,17 +113,26 @@ class LaunchReader:
         return list(dict.fromkeys(found))
 
     def _bound(self, node: ast.expr, scope: Scope) -> list[tuple[ast.expr, Scope]]:
-        """Every expression assigned to a name or to self.NAME."""
+        """Every expression assigned to a name, to self.NAME or to Class.NAME."""
         match node:
             case ast.Name(id=name):
-                found = scope.find(name)
-                if found is None:
+                known = scope.find(name)
+                if known is None:
                     return []
-                return [(b.value, found[0]) for b in found[1] if b.kind == "assign" and b.value is not None]
-            case ast.Attribute(value=ast.Name(id="self"), attr=attribute):
-                return self.names.attributes.get(attribute, [])
+                return [(b.value, known[0]) for b in known[1] if b.kind == "assign" and b.value is not None]
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attribute):
+                found = self.names.attributes.get(attribute, [])
+                return [*found, *self._own(attribute, self.names.classes.values())]
+            case ast.Attribute(value=ast.Name(id=owner), attr=attribute) if owner in self.names.classes:
+                return self._own(attribute, [self.names.classes[owner]])
             case _:
                 return []
+
+    @staticmethod
+    def _own(attribute: str, classes: Iterable[Scope]) -> list[tuple[ast.expr, Scope]]:
+        """What classes assign to an attribute in their own bodies."""
+        bound = [(b.value, body) for body in classes for b in body.bindings.get(attribute, ())]
+        return [(value, body) for value, body in bound if value is not None]
 
     def _given(self, node: ast.expr, scope: Scope) -> list[tuple[ast.expr, Scope]]:
         """What the file's calls hand over for a parameter."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from tilewright.proposers.recurrence.emit.assembly import HELPERS
 from tilewright.proposers.recurrence.emit.emitted import Emitted
 from tilewright.proposers.recurrence.stationary import emit as emit_stationary
 from tilewright.proposers.recurrence.stationary import gluon as emit_gluon
+
+sys.path.append(str(Path(__file__).parents[1] / "data" / "recurrence"))
+import cells
 
 pytestmark = pytest.mark.compiled
 STEPS, BATCH = 256, 8
@@ -119,3 +123,10 @@ def test_gluon_needs_one_barrier_a_step(cc: int, tmp_path: Path) -> None:
 def test_a_weight_too_large_is_declined_with_its_figures() -> None:
     with pytest.raises(ir.Declined, match=r"512 of them a thread at 8 warps.*more than 255"):
         emit_stationary.emit(elman(512), {}, find("H100"), "tf32", "loop")
+
+
+def test_each_step_of_a_gluon_round_picks_its_own_column() -> None:
+    """Two steps are written out one after the other, and the last of an odd number after the loop."""
+    group, types, _ = cells.group("gated", 1, 3, 2, 20)
+    kernel = emit_gluon.emit(group, types, find("H100"), "tf32", "loop").kernels
+    assert kernel.count("third = gl.sum(") == 3

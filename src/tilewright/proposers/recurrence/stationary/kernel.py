@@ -312,7 +312,7 @@ class Kernel(Writer):
     def _slice(self, node: ir.Node) -> None:
         source, first, width = node.args
         assert isinstance(source, ir.Name)
-        if node.name in self._text:  # read so from memory
+        if node.name in self._known_before:  # read so from memory
             return
         block = self._text.get(f"{source.name}[{first}:{width}]")
         if block is None and (first, width) == (0, self._width[source.name]):

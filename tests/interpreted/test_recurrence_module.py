@@ -195,9 +195,9 @@ def test_weights_are_prepared_again_when_one_changes(tmp_path) -> None:
         "    @torch.no_grad()\n    def forward(self, x, initial=None):",
         "    def forward(self, x, initial=None):\n"
         "        with torch.no_grad():\n"
-        "            self.i2h.weight.mul_(3)\n"
+        "            self.i2h.weight.mul_(4)\n"
         "            self.run(x)\n"
-        "            self.i2h.weight.div_(3)\n"
+        "            self.i2h.weight.div_(4)\n"
         "            return self.run(x)\n\n"
         "    def run(self, x, initial=None):",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 from tilewright.kernelfile.scopes import FunctionNode, last_name
@@ -60,17 +60,24 @@ class Walk:
     Args:
         at: its indices along the grid.
         element: the index of the tiles' element.
+        loads: those in the expressions of each statement, see `loads_of`.
 
     Attributes:
         found: a load to where it reads, each time that it was met; None where that is not known.
     """
 
     def __init__(
-        self, function: FunctionNode, launch: Launch, at: tuple[int, int, int], element: int
+        self,
+        function: FunctionNode,
+        launch: Launch,
+        at: tuple[int, int, int],
+        element: int,
+        loads: Mapping[ast.stmt, Sequence[ast.Call]],
     ) -> None:
         self.launch = launch
         self.at = at
         self.element = element
+        self.loads = loads
         self.values: dict[str, Known] = {}
         for one in launch.arguments:
             if one.kind == "tensor":
@@ -129,12 +136,10 @@ class Walk:
 
     def _loads(self, node: ast.stmt) -> None:
         """Note the loads of a statement's own expressions."""
-        for field in ast.iter_child_nodes(node):
-            for part in ast.walk(field) if isinstance(field, ast.expr) else ():
-                if isinstance(part, ast.Call) and last_name(part.func) == "load":
-                    pointer = argument(part, "pointer")
-                    value = None if pointer is None else self.value(pointer)
-                    self.found.setdefault(part, []).append(value if isinstance(value, tuple) else None)
+        for load in self.loads[node]:
+            pointer = argument(load, "pointer")
+            value = None if pointer is None else self.value(pointer)
+            self.found.setdefault(load, []).append(value if isinstance(value, tuple) else None)
 
     def value(self, node: ast.expr) -> Known:
         """An expression's value, of a tile that of the element."""
@@ -200,11 +205,27 @@ def _combined(op: type[ast.AST], left: Known, right: Known) -> Known:
     return int(OPERATORS[op](left, right))
 
 
+def loads_of(function: FunctionNode) -> dict[ast.stmt, list[ast.Call]]:
+    """The loads in the expressions of each statement, those of statements inside it left out."""
+    return {
+        statement: [
+            part
+            for field in ast.iter_child_nodes(statement)
+            if isinstance(field, ast.expr)
+            for part in ast.walk(field)
+            if isinstance(part, ast.Call) and last_name(part.func) == "load"
+        ]
+        for statement in ast.walk(function)
+        if isinstance(statement, ast.stmt)
+    }
+
+
 def read_places(function: FunctionNode, launch: Launch) -> dict[ast.Call, list[list[Places]]]:
     """Every load to the places that it reads: for each program that reaches it, each time that it does."""
     found: dict[ast.Call, list[list[Places]]] = {}
+    loads = loads_of(function)
     for at in programs(launch.grid):
-        walks = [Walk(function, launch, at, element).found for element in range(ELEMENTS)]
+        walks = [Walk(function, launch, at, element, loads).found for element in range(ELEMENTS)]
         for load in walks[0]:
             met = zip(*(walk.get(load, []) for walk in walks), strict=False)
             found.setdefault(load, []).append([frozenset(places) for places in met])

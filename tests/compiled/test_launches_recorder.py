@@ -119,6 +119,21 @@ def test_a_tensor_left_on_the_cpu_is_an_error_with_its_line():
         record(model("        return scaled_relu(x, self.other)", "self.other = torch.rand(1)"))
 
 
+def test_a_constant_given_by_launch_and_configs_is_named():
+    tuned = """
+own = triton.autotune([triton.Config({"BLOCK": 128}), triton.Config({"BLOCK": 256})], key=["n"])(relu_kernel)
+
+
+"""
+    body = """        out = torch.empty_like(x)
+        own[(4,)](x, self.scale, out, x.numel(), BLOCK=128)
+        return out"""
+    with pytest.raises(
+        KernelFileError, match=r"candidate\.py:\d+: relu_kernel is passed BLOCK, which its configs"
+    ):
+        record(tuned + model(body))
+
+
 def test_a_failing_forward_names_its_line():
     with pytest.raises(KernelFileError, match=r"candidate\.py:\d+: ModelNew raises ValueError: no"):
         record(model("        raise ValueError('no')"))

@@ -229,6 +229,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
         """Bind the launch under every config that survives the file's own pruning; the first one counts."""
         tuner.nargs = dict(zip(tuner.arg_names, args, strict=False))
         configs = tuner.prune_configs(kwargs) if len(tuner.configs) > 1 else tuner.configs
+        if twice := sorted({name for config in configs for name in config.all_kwargs()} & set(kwargs)):
+            raise KernelFileError(
+                f"{tuner.base_fn.__name__} is passed {', '.join(twice)}, which its configs set as well",
+                where=Where(self.path, self._line()),
+                mend="leave out of the launch what the configs set",
+            )
         before = len(self.events)
         for config in configs:
             if config.pre_hook is not None:

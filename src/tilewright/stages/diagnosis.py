@@ -123,10 +123,9 @@ def _of_algorithm(stage: Stage, inspection: Inspection, spent: Waiting) -> Outlo
 def _launch_bound(inspection: Inspection, spent: Waiting) -> str:
     launches = len(inspection.recording.sequence)
     chain = inspection.floor.chain if inspection.floor else launches
-    return (
-        f"the forward is launch-bound: {launches} launches, {chain} of them one after another, cost "
-        f"{_share(spent)}"
-    )
+    if launches == 1:
+        return f"the forward is launch-bound: its one launch costs {_share(spent)}"
+    return f"the forward is launch-bound: {launches} launches, {chain} in a row, cost {_share(spent)}"
 
 
 def _share(spent: Waiting) -> str:

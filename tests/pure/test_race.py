@@ -20,7 +20,7 @@ from tilewright.judge.speed.samples import Samples, Side, Timing
 from tilewright.problem import Problem
 from tilewright.runs import Decided
 from tilewright.stages import race as module
-from tilewright.stages.race import REFERENCE, Contender, Ranking, Track, measure_gain, race
+from tilewright.stages.race import REFERENCE, Contender, Ranking, Track, first, measure_gain, race
 
 PROBLEM = Problem.from_source(
     """
@@ -195,6 +195,18 @@ def test_no_gain_is_known_of_what_cannot_be_timed(monkeypatch: pytest.MonkeyPatc
     judge = Judge(monkeypatch, best=(20, NotTimed("raised")), a=(10, 10))
     assert measure_gain(judge.track, BEST, A) is None
     assert judge.decisions[0].problem == "raised"
+
+
+def test_a_file_for_several_places_is_kept_unless_it_is_clearly_behind() -> None:
+    def ranking(**ratios: float) -> Ranking:
+        named = {"a": A, "b": B, "c": C}
+        figures = {named[name].id: Figure(ratio, "x", Evidence.MEASURED) for name, ratio in ratios.items()}
+        return Ranking(tuple(named[name] for name in ratios), (), figures)
+
+    assert first(ranking(a=1.50, b=1.49, c=1.2), [B]) == B
+    assert first(ranking(a=1.50, b=1.49, c=1.2), [C]) == A
+    assert first(ranking(a=1.50, b=1.49), ()) == A
+    assert first(Ranking((A, B)), [B]) == B, "nothing is known of how far apart they are"
 
 
 def test_nothing_is_timed_where_there_is_nothing_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from tilewright.runs import RunFolder, Tried
 from tilewright.stages.diagnosis import findings, outlook
 from tilewright.stages.elsewhere import gains, preferred
 from tilewright.stages.model import Stage
-from tilewright.stages.race import Contender, estimate_gain, measure_gain, race
+from tilewright.stages.race import FINALISTS, Contender, estimate_gain, first, measure_gain, race
 from tilewright.stages.selection import judge_all, promising, prune
 from tilewright.stages.session import Session, Task, judged
 from tilewright.stages.summary import Gain, StageReport, Step, Summary
@@ -150,13 +150,14 @@ def _run_stage(
         made = prune(session, stage, finished.candidates)
         together = judge_all(session, stage, made, len(made), overtime=True)
         if together:  # first, so that of two that are equal the one made of winners is kept
-            ranking = race(session.track, best, [*together, *ranking.ahead], session.say)
+            rivals = [*together, *ranking.ahead][: max(FINALISTS, len(together) + 1)]
+            ranking = race(session.track, best, rivals, session.say)
             notes.extend(ranking.notes)
         tried += len(proposals.candidates)
         runnable += len(fit)
         judged_correct += len(correct)
         if ranking.ahead:
-            best = ranking.ahead[0]
+            best = first(ranking, together if proposer.portable else ())
             assert best.candidate is not None
             steps.append(Step(best.id, proposer.name, best.candidate.why, ranking.ratios.get(best.id)))
             verdict = session.folder.tried[best.id].verdict

@@ -90,6 +90,23 @@ class Ranking:
     ratios: Mapping[str, Figure] = field(default_factory=dict)
 
 
+def first(ranking: Ranking, portable: Sequence[Contender]) -> Contender:
+    """What to keep of a race with somebody ahead: the fastest, or a file made to serve elsewhere too.
+
+    Args:
+        portable: files that choose among the winners' settings at run time. One of them is kept where it is
+            no more behind than two instances of one file differ by.
+    """
+    fastest = ranking.ahead[0]
+    best = ranking.ratios.get(fastest.id)
+    for contender in ranking.ahead:
+        ratio = ranking.ratios.get(contender.id)
+        near = best is None or (ratio is not None and ratio.value > (1.0 - MACHINE_NOISE) * best.value)
+        if near and contender in portable:
+            return contender
+    return fastest
+
+
 def race(
     track: Track, best: Contender, contenders: Sequence[Contender], say: Callable[[str], None]
 ) -> Ranking:

@@ -1,7 +1,8 @@
 """Emits one loop each, runs it under Triton's interpreter and prints figures of each as JSON.
 
-A case is (cell, steps, batch, hidden, precision, reverse, factor of the streams). The figures: the error of
-all results together against float64, the largest magnitude, and whether all values are finite.
+A case is (cell, steps, batch, hidden, precision, reverse, factor of the streams), and perhaps what the first
+element of each state begins as. The figures: the error of all results together against float64, the largest
+magnitude, and whether all values are finite.
 """
 
 from __future__ import annotations
@@ -30,12 +31,22 @@ IMPORTS = "import torch\nimport triton\nimport triton.language as tl\n\n"
 
 
 def figures(
-    kind: str, steps: int, batch: int, hidden: int, precision: str, reverse: bool, factor: float
+    kind: str,
+    steps: int,
+    batch: int,
+    hidden: int,
+    precision: str,
+    reverse: bool,
+    factor: float,
+    first: float | None = None,
 ) -> tuple[float, float, bool]:
     group, types, values = cells.group(kind, 1, steps, batch, hidden, directions=2 if reverse else 1)
     group = ir.Group((group.members[-1],))
     for stream in group.members[0].streams:
         values[stream.value] *= factor
+    for state in group.members[0].states:
+        if first is not None:
+            values[state.initial][0, 0] = first
     made = emit(group, types, find("h100"), precision, "loop")
     helpers = ops.HELPERS | assembly.HELPERS
     text = IMPORTS + "\n".join([*(helpers[name] for name in made.helpers), made.kernels, made.wrapper])

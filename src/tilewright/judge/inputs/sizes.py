@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from tilewright.errors import ProblemError
+from tilewright.errors import AmbiguousParameters, ProblemError
 from tilewright.judge.answer.budget import Undecidable
 from tilewright.judge.answer.compare import flatten
 from tilewright.judge.failures import CandidateFailure, reference_code
@@ -31,6 +31,7 @@ MOST_ELEMENTS = 2**25  # inputs and parameters together; about a second to draw 
 FEWEST_STEPS = 4  # launches that follow one another: enough for a state to be carried on
 SMALLEST = 16  # of any other size: the least a tl.dot takes, so that tiles stay tiles
 REFERENCE_RUNS = 6  # the reference's three runs, one of them watched operation by operation
+NOT_FREE = (ProblemError, CandidateFailure, AmbiguousParameters)  # of `measure`, at a size that cannot be cut
 TOLERATED = 3.0  # running this much over the limit is better than cutting another size, or giving up
 
 
@@ -131,7 +132,7 @@ class _Search:
                 continue
             try:
                 halved = self.cost(**{name: value // 2})
-            except (ProblemError, CandidateFailure):  # this size is not free
+            except NOT_FREE:
                 continue
             fewer_launches = halved.launches < cost.launches
             if not fewer_launches and value // 2 < SMALLEST:
@@ -154,7 +155,7 @@ class _Search:
                 halvings -= 1
             try:
                 cost = self.cost(**{name: self.sizes[name] >> halvings})
-            except (ProblemError, CandidateFailure):
+            except NOT_FREE:
                 break
             self.sizes[name] >>= halvings
         return cost

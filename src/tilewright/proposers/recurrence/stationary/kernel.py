@@ -203,9 +203,9 @@ class Kernel(Writer):
                 node, addend = sum_of_both
                 result, onto = plain(node.name), self._text[addend]
                 self._summed[node.name] = result
-            for weight, value in block.format.terms:
-                self._multiply(result, f"{name}_{weight}", parts[value], onto, block)
-                onto = result
+            if block.format.parts > 1:
+                onto = self._correction(result, name, parts, onto, block)
+            self._multiply(result, f"{name}_0", parts[0], onto, block)
             if block.width == 1:  # every row of the weight is the same: so is every row of the result
                 self._add(f"{result} = {self._one_row(result)}")
             self._text[f"{product.name}[{block.first}:{block.width}]"] = result
@@ -213,6 +213,22 @@ class Kernel(Writer):
                 self._text[product.name] = result
             if product.width == 1:
                 self._reduced.add(product.name)
+
+    def _correction(self, result: str, weight: str, parts: list[str], onto: str | None, block: Block) -> str:
+        """What the product of the first parts is added to: `onto` and the products of all other parts.
+
+        The rest of an infinity is no number, and neither is what it is multiplied into: nothing is added
+        there, so that the product of the first parts stays the infinity that it is.
+        """
+        name, onto_it = f"{result}_correction", None
+        for i, j in block.format.terms[:-1]:
+            self._multiply(name, f"{weight}_{i}", parts[j], onto_it, block)
+            onto_it = name
+        self._add(f"{name} = {self._tl}.where({name} == {name}, {name}, 0.0)")
+        if onto is None:
+            return name
+        self._add(f"{name} = {onto} + {name}")
+        return name
 
     def _multiply(self, result: str, weight: str, value: str, onto: str | None, block: Block) -> None:
         self._add(f"{result} = tl.dot({weight}, {value}" + (f", acc={onto})" if onto else ")"))

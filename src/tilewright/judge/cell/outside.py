@@ -190,9 +190,9 @@ def _environment(folder: Path, device: str, source: str) -> dict[str, str]:
     """This process's own, with every place to write inside the cell's reach.
 
     Kernels compiled for one candidate are kept apart from those of another, since a file that can write
-    into a cache could put something else in the place of a rival's kernel. glibc fills memory with 0xFE bytes
-    as it hands it out, a large negative number in float32: not all that a file allocates is torch's
-    (`means.poison`).
+    into a cache could put something else in the place of a rival's kernel. Without a GPU glibc fills memory
+    with 0xFE bytes as it hands it out, a large negative number in float32: not all that a file allocates is
+    torch's (`means.poison`). With one that would only slow the host.
     """
     paths = [str(Path(tilewright.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     return {
@@ -204,7 +204,7 @@ def _environment(folder: Path, device: str, source: str) -> dict[str, str]:
         "TRITON_INTERPRET": "1" if device == "cpu" else "0",
         "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in paths if path),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "MALLOC_PERTURB_": "1",
+        **({"MALLOC_PERTURB_": "1"} if device == "cpu" else {}),
     }
 
 

@@ -75,7 +75,7 @@ def test_saturated_gates_stay_at_their_ends() -> None:
 
 
 def test_an_infinite_state_is_as_infinite_in_parts() -> None:
-    """Its rest is no number, and must not reach the step: W h is an infinity of its sign, tanh of it 1 or -1."""
+    """Its rest is no number and must not reach the step: W h is an infinity, and tanh of that 1 or -1."""
     cases = [("elman", 4, 2, 20, "float32", False, 1.0, sign * float("inf")) for sign in (1, -1)]
     for error, _, finite in figures(cases):
         assert finite and error < BUDGET["float32"]

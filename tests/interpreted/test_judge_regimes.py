@@ -80,6 +80,13 @@ def test_outliers_are_few_and_of_the_tensors_own_scale() -> None:
     assert torch.allclose(new[planted].abs(), torch.tensor(1024 * root_mean_square(value)))
 
 
+def test_outliers_are_of_both_signs_whatever_is_drawn() -> None:
+    for seed in range(40):
+        value = torch.rand(64, 64)
+        (new,) = under("few elements", value, seed=seed)
+        assert bool((new > 2).any()) and bool((new < 0).any())
+
+
 def test_inputs_of_one_shape_come_to_resemble_the_first() -> None:
     inputs = [torch.rand(40), torch.rand(3), torch.rand(40), torch.rand(3).half(), torch.rand(40)]
     new = under("resemble", *inputs)

@@ -127,9 +127,10 @@ def _zeros(inputs: list[Any], _: torch.Generator) -> list[Any]:
 
 def _outliers(inputs: list[Any], generator: torch.Generator) -> list[Any]:
     def change(tensor: torch.Tensor) -> torch.Tensor:
-        size = OUTLIER * root_mean_square(tensor)
-        for _ in range(min(MOST_OUTLIERS, tensor.numel())):
-            _replace(tensor, generator, lambda _old: size * _sign(generator))
+        size = OUTLIER * root_mean_square(tensor) * _sign(generator)
+        for _ in range(min(MOST_OUTLIERS, tensor.numel())):  # of both signs, whichever chance gives first
+            _replace(tensor, generator, _always(size))
+            size = -size
         return tensor
 
     return _each(inputs, change)
@@ -186,6 +187,10 @@ def _replace(tensor: torch.Tensor, generator: torch.Generator, change: Callable[
     value = change(float(tensor[place]))
     limit = torch.finfo(tensor.dtype).max
     tensor[place] = value if value in (float("inf"), -float("inf")) else max(-limit, min(limit, value))
+
+
+def _always(value: float) -> Callable[[float], float]:
+    return lambda _old: value
 
 
 def _below(count: int, generator: torch.Generator) -> int:

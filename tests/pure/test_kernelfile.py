@@ -185,6 +185,18 @@ def test_a_wrapper_that_rebinds_its_tensor_often_is_read_quickly() -> None:
 
 
 MATMUL = (KERNELS / "matmul.py").read_text()
+TWO_PARTS = (
+    "        high = a.to(tl.bfloat16)\n"
+    "        rest = a - high.to(tl.float32)\n"
+    "        low = rest.to(tl.bfloat16)\n"
+    "        acc += tl.dot(low, b, input_precision=PRECISION)\n"
+)
+THREE_PARTS = (
+    "        lower = rest - low.to(tl.float32)\n"
+    "        acc += tl.dot(lower.to(tl.bfloat16), b, input_precision=PRECISION)\n"
+)
+ZEROS = "        like = tl.dot(tl.zeros((16, 16), tl.float16), tl.zeros((16, 16), tl.float16))\n"
+HIGH = {"tl.dot(a, b,": "tl.dot(high, b,"}
 
 
 @pytest.mark.parametrize(
@@ -208,6 +220,10 @@ MATMUL = (KERNELS / "matmul.py").read_text()
             "bfloat16",
         ),
         ({'"ieee"': '"tf32" if K > 4 else "ieee"'}, "tf32"),
+        ({"        acc +=": TWO_PARTS + "        acc +="} | HIGH, "tf32"),
+        ({"        acc +=": TWO_PARTS + THREE_PARTS + "        acc +="} | HIGH, "float32"),
+        ({"        acc +=": TWO_PARTS.replace("a - ", "b - ") + "        acc +="} | HIGH, "bfloat16"),
+        ({"        acc +=": ZEROS + "        acc +="}, "float32"),
     ],
 )
 def test_precision_is_the_lowest_in_use(edits: dict[str, str], precision: str) -> None:

@@ -23,6 +23,13 @@ HALVES = {
     "float16": "float16", "fp16": "float16", "half": "float16", "bfloat16": "bfloat16", "bf16": "bfloat16",
     "float8e4nv": "bfloat16", "float8e5": "bfloat16", "float8e4b15": "bfloat16",  # below every class here
 }  # fmt: skip
+MOST_PARTS = 3
+OF_PARTS = {  # bits of mantissa: 16 and 24 of two and three bfloat16, 22 of two float16
+    ("bfloat16", 2): "tf32",
+    ("bfloat16", 3): "float32",
+    ("float16", 2): "tf32",
+    ("float16", 3): "float32",
+}
 DOTS = frozenset({"dot", "mma_v2", "warpgroup_mma", "tcgen05_mma"})
 TORCH_PRODUCTS = frozenset({
     "matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "addbmm", "addmv", "linear", "einsum", "tensordot",
@@ -52,6 +59,7 @@ class DotReader:
         self.launches = launches
         self.sites = sites
         self._defined = {id(f.node): _definitions(f.node) for f in functions.values()}
+        self._parts = {id(f.node): _parts(self._defined[id(f.node)]) for f in functions.values()}
 
     def read(self) -> dict[str, tuple[Dot, ...]]:
         """The dots of each jit function, by its name."""
@@ -92,6 +100,8 @@ class DotReader:
         for name, argument in zip(order, call.args, strict=False):
             given.setdefault(name, argument)
         operands = [given[name] for name in ("input", "other", "a", "b") if name in given]
+        if all(isinstance(o, ast.Call) and last_name(o.func) == "zeros" for o in operands):
+            return Dot(call.lineno, "float32", "zeros, of which only the layout counts")
         for operand in operands:
             casts = set(self._casts(operand, self.functions[kernel].node, set()))
             if casts:
@@ -169,12 +179,10 @@ class DotReader:
         """Half-precision casts between an operand and the loads it comes from."""
         match node:
             case ast.Call(func=ast.Attribute(value=value, attr="to"), args=[kind, *_]):
-                yield from self._half(kind, function)
-                yield from self._casts(value, function, seen)
+                yield from self._cast(value, kind, function, seen)
                 return
             case ast.Call(func=callee, args=[value, kind, *_]) if last_name(callee) == "cast":
-                yield from self._half(kind, function)
-                yield from self._casts(value, function, seen)
+                yield from self._cast(value, kind, function, seen)
                 return
             case ast.Call(func=callee) if last_name(callee) in DOTS | {"load"}:
                 return
@@ -187,6 +195,14 @@ class DotReader:
                 pass
         for child in ast.iter_child_nodes(node):
             yield from self._casts(child, function, seen)
+
+    def _cast(self, value: ast.expr, kind: ast.expr, function: FunctionNode, seen: set[str]) -> Iterable[str]:
+        """A value cast to half precision; several such parts of it keep more together than one."""
+        parts = self._parts[id(function)].get(ast.unparse(value), 1)
+        for half in self._half(kind, function):
+            yield OF_PARTS.get((half, min(parts, MOST_PARTS)), half)
+        if parts == 1:  # a rest is computed from what was cast before, and loses nothing by that
+            yield from self._casts(value, function, seen)
 
     def _half(self, kind: ast.expr, function: FunctionNode) -> Iterable[str]:
         name = last_name(kind)
@@ -234,6 +250,39 @@ def _definitions(function: FunctionNode) -> dict[str, list[ast.expr]]:
                 if isinstance(leaf, ast.Name):
                     found.setdefault(leaf.id, []).append(value)
     return found
+
+
+def _parts(defined: Mapping[str, list[ast.expr]]) -> dict[str, int]:
+    """In how many parts a value is cast to half precision, by its text and by that of each rest.
+
+    `low = x - high.to(tl.float32)`, where `high = x.to(tl.bfloat16)`, is the rest of x.
+    """
+    rest: dict[str, str] = {}
+    for name, values in defined.items():
+        for value in values:
+            match value:
+                case ast.BinOp(left=left, op=ast.Sub(), right=right) if _cast_back(right, left, defined):
+                    rest[ast.unparse(left)] = name
+                case _:
+                    pass
+    found: dict[str, int] = {}
+    for first in rest.keys() - set(rest.values()):
+        chain = [first]
+        while (after := rest.get(chain[-1])) is not None and after not in chain:
+            chain.append(after)
+        found |= dict.fromkeys(chain, len(chain))
+    return found
+
+
+def _cast_back(node: ast.expr, value: ast.expr, defined: Mapping[str, list[ast.expr]]) -> bool:
+    """Whether a node is `high.to(float32)` of a `high` that is this value cast."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=high), attr="to")):
+            calls = [d.func for d in defined.get(high, ()) if isinstance(d, ast.Call)]
+            casts = [c.value for c in calls if isinstance(c, ast.Attribute) and c.attr == "to"]
+            return ast.unparse(value) in map(ast.unparse, casts)
+        case _:
+            return False
 
 
 def _is_none(node: ast.expr) -> bool:

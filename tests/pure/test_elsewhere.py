@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tasks import H100, task
 
 from tilewright.candidate import Candidate
 from tilewright.evidence import Evidence, Figure
@@ -25,9 +26,9 @@ from tilewright.runs import Asked, open_run
 from tilewright.stages import elsewhere, session
 from tilewright.stages.catalogue import stages
 from tilewright.stages.race import Contender
-from tilewright.stages.session import Session, Task
+from tilewright.stages.session import Session
 
-H100, A10 = find("h100"), find("a10")
+A10 = find("a10")
 STAGE = next(stage for stage in stages("single") if stage.name == "block_tiling")
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "vanilla_rnn" / "current.py").read_text()
 SMALL = "class Model: pass\ndef get_inputs(): pass\ndef get_init_inputs(): pass\n"
@@ -37,21 +38,9 @@ PLACES = places([A10], [Problem.from_source(SMALL, "small.py")], H100)
 
 def run_of(folder: Path, *, budget_seconds: float = 100.0) -> Session:
     asked = Asked("", None, None, H100, "single", (STAGE.name,), {}, "float32", {}, "0", elsewhere=PLACES)
-    task = Task(
-        problem=Problem("", Path("problem.py")),
-        current=Candidate("best"),
-        gpu=H100,
-        plugged=None,
-        stages=(STAGE,),
-        forced=frozenset(),
-        precision="float32",
-        mapping={},
-        profile={},
-        budget_seconds=budget_seconds,
-        elsewhere=PLACES,
-    )
     with open_run(folder, asked) as opened:
-        return Session(task, opened, lambda text: None)
+        there = task(stages=(STAGE,), budget_seconds=budget_seconds, elsewhere=PLACES)
+        return Session(there, opened, lambda text: None)
 
 
 def inspected(gpu: Gpu, us: float) -> Inspection:

@@ -6,39 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tasks import H100, STAGE, task
 
 from tilewright.candidate import Candidate
-from tilewright.gpu.catalogue import find
-from tilewright.gpu.model import Gpu
 from tilewright.problem import Problem
 from tilewright.runs import SCREENINGS, Asked, RunFolder, open_run, read_lines, read_log
 from tilewright.screening.model import Screened, Screening
 from tilewright.stages import selection
-from tilewright.stages.catalogue import stages
 from tilewright.stages.race import Contender
 from tilewright.stages.selection import SCREENED_DOWN_TO, promising
-from tilewright.stages.session import Session, Task
+from tilewright.stages.session import Session
 
-H100 = find("h100")
-STAGE = stages("single")[0]
 BEST = Contender(Candidate("best"), None)
 RIVALS = [Contender(Candidate(f"rival {number}"), None) for number in range(2 * SCREENED_DOWN_TO)]
 
 
-def session(folder: RunFolder, plugged: Gpu | None = H100) -> Session:
-    task = Task(
-        problem=Problem("", "problem.py"),
-        current=BEST.candidate,
-        gpu=H100,
-        plugged=plugged,
-        stages=(STAGE,),
-        forced=frozenset(),
-        precision="float32",
-        mapping={},
-        profile={},
-        budget_seconds=100.0,
-    )
-    return Session(task, folder, lambda text: None)
+def session(folder: RunFolder) -> Session:
+    return Session(task(current=BEST.candidate, plugged=H100), folder, lambda text: None)
 
 
 def asked() -> Asked:

@@ -33,7 +33,7 @@ from tilewright.proposers.recurrence.ir import (
 from tilewright.proposers.recurrence.stationary import emit as emit_stationary
 
 sys.path.append(str(Path(__file__).parents[1] / "data" / "recurrence"))
-from references import CELLS
+from reference_cells import CELLS
 
 pytestmark = pytest.mark.interpreted
 

@@ -24,7 +24,8 @@ from tilewright.proposers.recurrence.verify import VerifyError, verify
 from tilewright.proposers.recurrence.work import network_of
 
 sys.path.append(str(Path(__file__).parents[1] / "data" / "recurrence"))
-from references import CELLS, WIDE, agrees, compiled, problem
+from reference_cells import CELLS
+from references import WIDE, agrees, compiled, problem
 
 
 @pytest.mark.parametrize("name", CELLS)

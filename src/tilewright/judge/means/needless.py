@@ -22,12 +22,9 @@ def spirit(case: Case, seed: int) -> tuple[Finding, ...]:
         ProblemError: the reference did.
     """
     instance = build(case, seed)
-    called = call(
-        case, instance, instance.inputs, seed, fresh=True, config=case.any_config
-    )  # prepares what is kept
-    _, inputs = draw(
-        case.problem, case.problem_path, seed ^ 4, case.device
-    )  # what was kept of the others is no use
+    # The first call prepares what is kept; on inputs of their own what it kept of the others is no use.
+    called = call(case, instance, instance.inputs, seed, fresh=True, config=case.any_config)
+    _, inputs = draw(case.problem, case.problem_path, seed ^ 4, case.device)
     own = cloned(inputs)
     with recorded() as by_reference:
         forward(instance.reference, own, seed)

@@ -31,9 +31,8 @@ class Origins(OperatorMode):
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self._watch = watch
-        self._known: dict[
-            int, tuple[int, int]
-        ] = {}  # start of a storage to its end and the digest of its bytes
+        # Start of a storage to its end and the digest of its bytes.
+        self._known: dict[int, tuple[int, int]] = {}
         self._unseen = 0
         self._launching = False
 

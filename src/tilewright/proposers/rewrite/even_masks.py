@@ -23,6 +23,7 @@ from tilewright.proposers.rewrite.body import Body
 from tilewright.proposers.rewrite.constant_sizes import constant_parameters
 from tilewright.proposers.rewrite.grids import read_terms
 from tilewright.proposers.rewrite.hosts import require_launched_alone
+from tilewright.proposers.rewrite.names import names_in
 from tilewright.proposers.rewrite.products import evaluated, recorded_values
 from tilewright.proposers.rewrite.ranges import Ranges, summands
 
@@ -64,7 +65,7 @@ class Fit:
     @property
     def names(self) -> set[str]:
         """The parameters that the size is made of."""
-        return {part.id for part in ast.walk(self.size) if isinstance(part, ast.Name)}
+        return names_in(self.size)
 
     def holds(self, launch: Launch) -> bool:
         """Whether it does at a recorded launch."""

@@ -29,7 +29,7 @@ from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.body import Body, Loop, argument
 from tilewright.proposers.rewrite.grids import Terms
 from tilewright.proposers.rewrite.memory import only_read
-from tilewright.proposers.rewrite.names import fresh
+from tilewright.proposers.rewrite.names import fresh, names_in
 from tilewright.proposers.rewrite.ranges import LOOPS, Ranges
 
 ALL = "all"
@@ -138,7 +138,7 @@ def _move(
         if needed is None or condition is None:
             return best, reason
         runs = (*runs, condition) if condition else runs
-        if any(_names(_parsed(text)) & body.changes_in(loop) for text in runs):
+        if any(names_in(_parsed(text)) & body.changes_in(loop) for text in runs):
             return best, reason
         if not body.sources(load) & pointers <= readable:
             return best, "its memory may be written in the loop"
@@ -159,7 +159,7 @@ def _needed(body: Body, load: ast.Call, loop: Loop) -> tuple[ast.Assign, ...] | 
         value = pending.pop()
         if not all(_pure(part) for part in ast.walk(value)):
             return None
-        for name in _names(value) & changing:
+        for name in names_in(value) & changing:
             bindings = body.bindings(name)
             statement = bindings[0].statement
             if (
@@ -212,10 +212,6 @@ def _pure(node: ast.AST) -> bool:
 
 def _parsed(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
-
-
-def _names(node: ast.AST) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def _writes(loop: ast.For, writers: set[str]) -> bool:

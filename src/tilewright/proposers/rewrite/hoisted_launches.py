@@ -16,6 +16,7 @@ from tilewright.proposers.edit import Edits
 from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.effects import UNFILLED, Effects
 from tilewright.proposers.rewrite.hosts import DESCRIBING, HostLaunch, host_launch, only_described
+from tilewright.proposers.rewrite.names import names_in
 
 ONCE = "before the loop"
 CHANGING = frozenset({"append", "extend", "insert", "pop", "update", "clear", "setdefault", "remove"})
@@ -161,7 +162,7 @@ class _Hoist:
             raise Declined(
                 f"line {call.lineno}: {called} may change what the launch in line {self.line} reads"
             )
-        asked = {n.id for n in ast.walk(self.launch.statement) if isinstance(n, ast.Name)}
+        asked = names_in(self.launch.statement)
         match call.func:
             case ast.Attribute(value=ast.Name(id=name), attr=attr) if name in asked and attr in CHANGING:
                 raise Declined(f"line {call.lineno}: {called} changes {name}")

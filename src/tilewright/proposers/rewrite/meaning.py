@@ -18,6 +18,7 @@ from tilewright.kernelfile import Kernel, KernelFile, Tile
 from tilewright.kernelfile.flow import bind_call
 from tilewright.kernelfile.scopes import FunctionNode, fold, last_name
 from tilewright.proposers.rewrite.body import Body, argument
+from tilewright.proposers.rewrite.names import names_in
 
 Shape = tuple[str, ...] | None  # the extents of a tile as text; () of a scalar, None where it is not known
 SCANS = frozenset({"cumsum", "cumprod", "associative_scan", "sort", "topk"})
@@ -85,7 +86,7 @@ def _counted_turns(tile: str, tiles: set[str], body: Body) -> Iterator[str]:
         ends = [body.followed(a) for a in loop.iter.args]
         step = ast.unparse(ends[2]) if len(ends) > 2 else "1"
         stop = ends[min(1, len(ends) - 1)] if ends else loop.iter
-        counted = step == "1" and _names(stop) & tiles == {tile} and _divides(tile, stop)
+        counted = step == "1" and names_in(stop) & tiles == {tile} and _divides(tile, stop)
         if not counted and step != tile:
             continue
         pointers = [
@@ -95,7 +96,7 @@ def _counted_turns(tile: str, tiles: set[str], body: Body) -> Iterator[str]:
         for statement in loop.body:
             match statement:
                 case ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=value) if name in behind:
-                    if tile not in _names(body.followed(value)):
+                    if tile not in names_in(body.followed(value)):
                         yield f"line {statement.lineno}: {name} advances by the same for every tile of it"
                 case _:
                     pass
@@ -109,10 +110,10 @@ def _divides(tile: str, node: ast.expr) -> bool:
     """Whether an expression counts tiles: something is divided by the extent."""
     for part in ast.walk(node):
         match part:
-            case ast.BinOp(op=ast.FloorDiv(), right=divisor) if tile in _names(divisor):
+            case ast.BinOp(op=ast.FloorDiv(), right=divisor) if tile in names_in(divisor):
                 return True
             case ast.Call(func=function, args=[_, divisor]) if last_name(function) == "cdiv":
-                if tile in _names(divisor):
+                if tile in names_in(divisor):
                     return True
             case _:
                 pass
@@ -141,8 +142,8 @@ def _loose(node: ast.AST, wanted: str, tile: str) -> bool:
     """Whether an expression holds another one anywhere but in a product with a tile's extent."""
     if isinstance(node, ast.expr) and ast.unparse(node) == wanted:
         return True
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and tile in _names(node):
-        sides = [side for side in (node.left, node.right) if tile in _names(side)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and tile in names_in(node):
+        sides = [side for side in (node.left, node.right) if tile in names_in(side)]
         return len(sides) == 1 and _loose(sides[0], wanted, tile)
     return any(_loose(child, wanted, tile) for child in ast.iter_child_nodes(node))
 
@@ -162,15 +163,11 @@ def _behind(node: ast.expr, body: Body) -> set[str]:
     return seen
 
 
-def _names(node: ast.AST) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-
-
 def _given(call: ast.Call) -> list[ast.expr]:
     """The positional arguments of a function, the object first where it is a method's."""
     function = call.func
     home = function.value if isinstance(function, ast.Attribute) else None
-    if home is None or (isinstance(home, ast.Name | ast.Attribute) and _names(home) & LANGUAGE):
+    if home is None or (isinstance(home, ast.Name | ast.Attribute) and names_in(home) & LANGUAGE):
         return list(call.args)
     return [home, *call.args]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from tilewright.kernelfile.scopes import fold
 from tilewright.proposers.rewrite.body import Body
+from tilewright.proposers.rewrite.names import names_in
 
 Scaled = tuple[float, ast.expr]  # a number times an expression
 Power = tuple[float, ast.expr | None]  # exp of that; None stands for 1
@@ -198,7 +199,7 @@ class Spelled:
         """Whether an expression has the same value where another stands: its names are bound once."""
         if any(part is inner for inner in ast.walk(node)):
             return True
-        names = {n.id for n in ast.walk(part) if isinstance(n, ast.Name)}
+        names = names_in(part)
         return all(len(self.body.bindings(name)) + (name in self.body.parameters) <= 1 for name in names)
 
 

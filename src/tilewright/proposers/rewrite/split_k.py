@@ -22,7 +22,7 @@ from tilewright.proposers.edit import ArgumentEdit, Edits
 from tilewright.proposers.rewrite.base import Declined, View
 from tilewright.proposers.rewrite.body import Body, argument
 from tilewright.proposers.rewrite.hosts import host_launch, only_described
-from tilewright.proposers.rewrite.names import fresh
+from tilewright.proposers.rewrite.names import fresh, names_in
 from tilewright.proposers.rewrite.products import product_loop, recorded_turns
 
 SPLITS = (32, 16, 8, 4, 2)
@@ -113,7 +113,7 @@ class _Structure:
         """The names that advance by the same amount in every turn."""
         body, loop = self.body, self.product.loop
         inside: dict[str, list[ast.stmt]] = {}
-        for name in {n.id for n in ast.walk(loop) if isinstance(n, ast.Name)}:
+        for name in names_in(loop):
             for statement in (binding.statement for binding in body.bindings(name)):
                 if statement is loop or loop in body.loops(statement):
                     inside.setdefault(name, []).append(statement)
@@ -121,7 +121,7 @@ class _Structure:
         for name in sorted(bound - {self.product.accumulator}):
             match inside[name]:
                 case [ast.AugAssign(op=ast.Add(), value=amount) as step] if step in loop.body:
-                    names = {n.id for n in ast.walk(amount) if isinstance(n, ast.Name)}
+                    names = names_in(amount)
                     if names & bound or any(isinstance(n, ast.Call) for n in ast.walk(amount)):
                         raise Declined(f"line {step.lineno}: {name} does not advance by the same every turn")
                     yield step

@@ -245,7 +245,7 @@ class _Lowering:
         if self._types[right].shape[2] != 1:
             raise self._declined("a product of a matrix for each row with another matrix")
         x = self._write("mul", self._columns(left, shape), self._columns(right, shape, turned=True))
-        self._bind(call.name, self._write("mul", self._row("row_mean", x), float(shape[2])))
+        self._bind(call.name, self._total(x, shape[2]))
 
     def _outside_varies(self, name: str) -> bool:
         return name not in self._inner and self._outside.varies(name)
@@ -364,23 +364,27 @@ class _Lowering:
         self._widths[name] = 1
         return Value(name, 1)
 
+    def _total(self, x: Value, columns: int) -> Value:
+        """The sum over the columns, from their mean."""
+        return self._write("mul", self._row("row_mean", x), float(columns))
+
+    def _reduced(self, call: Call, shape: Sequence[int]) -> Value:
+        """What a reduction goes over, its dimensions being the second argument or all."""
+        return self._over_columns(call, shape, call.args[1] if len(call.args) > 1 else None)
+
     def mean(self, call: Call, shape: Sequence[int]) -> None:
-        x = self._over_columns(call, shape, call.args[1] if len(call.args) > 1 else None)
-        self._bind(call.name, self._row("row_mean", x))
+        self._bind(call.name, self._row("row_mean", self._reduced(call, shape)))
 
     def sum(self, call: Call, shape: Sequence[int]) -> None:
-        x = self._over_columns(call, shape, call.args[1] if len(call.args) > 1 else None)
-        self._bind(call.name, self._write("mul", self._row("row_mean", x), float(shape[-1])))
+        self._bind(call.name, self._total(self._reduced(call, shape), shape[-1]))
 
     def max(self, call: Call, shape: Sequence[int]) -> None:
         """The largest value, without where it is."""
-        dims = call.args[1] if len(call.args) > 1 else None
-        self._bind(call.name, self._row("row_max", self._over_columns(call, shape, dims)))
+        self._bind(call.name, self._row("row_max", self._reduced(call, shape)))
 
     def min(self, call: Call, shape: Sequence[int]) -> None:
-        dims = call.args[1] if len(call.args) > 1 else None
-        x = self._over_columns(call, shape, dims)
-        self._bind(call.name, self._write("neg", self._row("row_max", self._write("neg", x))))
+        x = self._write("neg", self._reduced(call, shape))
+        self._bind(call.name, self._write("neg", self._row("row_max", x)))
 
     def softmax(self, call: Call, shape: Sequence[int]) -> None:
         powers, total, _, _ = self._powers(call, shape)
@@ -400,8 +404,7 @@ class _Lowering:
         highest = self._row("row_max", x)
         moved = self._write("sub", x, highest)
         powers = self._write("exp", moved)
-        total = self._write("mul", self._row("row_mean", powers), float(shape[-1]))
-        return powers, total, moved, highest
+        return powers, self._total(powers, shape[-1]), moved, highest
 
     def var(self, call: Call, shape: Sequence[int]) -> None:
         self._bind(call.name, self._variance(call, shape))
@@ -427,7 +430,7 @@ class _Lowering:
         if order != 2:
             raise self._declined(f"a norm of order {order}")
         x = self._over_columns(call, shape, dims)
-        total = self._write("mul", self._row("row_mean", self._write("mul", x, x)), float(shape[-1]))
+        total = self._total(self._write("mul", x, x), shape[-1])
         self._bind(call.name, self._write("sqrt", total))
 
     def layer_norm(self, call: Call, shape: Sequence[int]) -> None:

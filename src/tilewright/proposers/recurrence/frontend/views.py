@@ -145,16 +145,15 @@ def _refined(
     """The same after splitting the tensor's dimensions where the view's begin and end, and with the
     pieces of a dimension of the view merged afterwards."""
     steps = {1, *row_strides(tensor.shape), *(s for n, s in zip(shape, strides, strict=True) if n > 1 and s)}
-    split = _split_at(tensor, steps)
+    split = _split_at(tensor, _pieces(tensor, steps))
     taken = None if split is None else _sliced(split, shape, strides, offset)
     if taken is not None:
         return taken
     ends = {s * n for n, s in zip(shape, strides, strict=True) if n > 1 and s > 0}
-    split = _split_at(tensor, steps | ends)
+    pieces = _pieces(tensor, steps | ends)
+    split = _split_at(tensor, pieces)
     if split is None:
         return None
-    bounds = sorted({tensor.numel(), *steps, *ends})
-    pieces = list(pairwise(bounds))  # strides and extents, smallest first
     fine_shape: list[int] = []
     fine_strides: list[int] = []
     for n, s in zip(shape, strides, strict=True):
@@ -169,10 +168,14 @@ def _refined(
     return None if taken is None else taken.reshape(tuple(shape))
 
 
-def _split_at(tensor: torch.Tensor, strides: set[int]) -> torch.Tensor | None:
-    """The tensor with a dimension for each of these strides; None where one does not divide the next."""
-    bounds = sorted({*strides, tensor.numel()})
-    pieces = list(pairwise(bounds))
-    if bounds[-1] != tensor.numel() or any(extent % stride for stride, extent in pieces):
+def _pieces(tensor: torch.Tensor, strides: set[int]) -> list[tuple[int, int]]:
+    """The stride and the extent of a dimension for each of these strides, the smallest first."""
+    return list(pairwise(sorted({*strides, tensor.numel()})))
+
+
+def _split_at(tensor: torch.Tensor, pieces: list[tuple[int, int]]) -> torch.Tensor | None:
+    """The tensor with these dimensions; None where a stride does not divide the next, or lies beyond it."""
+    beyond = bool(pieces) and pieces[-1][1] != tensor.numel()
+    if beyond or any(extent % stride for stride, extent in pieces):
         return None
     return tensor.reshape([extent // stride for stride, extent in reversed(pieces)])

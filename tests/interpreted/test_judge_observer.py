@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -136,10 +137,11 @@ double.fn.fn[(2,)](torch.ones(100), torch.zeros(100), 100, BLOCK=64, EVEN=False)
 """
 
 
-def watched(source: str, folder: Path) -> list[str]:
+def watched(source: str, folder: Path, **environment: str) -> list[str]:
     ran = subprocess.run(
-        [sys.executable, "-c", WATCH], input=source, cwd=folder, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", WATCH], input=source, cwd=folder, env={**os.environ, **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     return ran.stdout.splitlines()
 
@@ -159,3 +161,17 @@ def _fits(line: str, found: str) -> bool:
 
 def test_what_ordinary_files_do_is_no_finding(tmp_path: Path) -> None:
     assert watched(ORDINARY, tmp_path) == []
+
+
+LIBRARY = "import sys\ndef called_by(): return sys._getframe(1).f_code.co_name\n"
+
+
+def test_a_library_that_the_python_path_names_acts_for_itself(tmp_path: Path) -> None:
+    packages, start = tmp_path / "packages", tmp_path / "start"
+    for folder in (packages, start):
+        folder.mkdir()
+        (folder / f"of_{folder.name}.py").write_text(LIBRARY)
+    path = os.pathsep.join([str(packages), os.environ.get("PYTHONPATH", "")])
+    assert watched("import of_packages; of_packages.called_by()", start, PYTHONPATH=path) == []
+    (said,) = watched("import of_start; of_start.called_by()", start, PYTHONPATH=path)
+    assert said == "probe|of_start.py:2 reads stack frames: sys._getframe"

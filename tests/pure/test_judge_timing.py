@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from timing_sides import PROBLEM, candidate
 
+from tilewright.judge.cell.outside import Cell, started
+from tilewright.judge.cell.protocol import Channel
 from tilewright.judge.failures import CandidateFailure
 from tilewright.judge.speed import sampling
 from tilewright.judge.speed.decision import decide
@@ -62,6 +64,30 @@ def test_a_side_that_dies_while_it_is_timed_leaves_the_others_alone() -> None:
     died, fine = timed(dying, candidate())
     assert "exit code 3" in died.problem
     assert fine.problem == ""
+
+
+class _Refusing:
+    """A channel of a cell whose device does not start."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.incoming, self.outgoing = channel.incoming, channel.outgoing
+
+    def receive(self) -> dict[str, Any]:
+        return {"unusable": "the driver wants\nmore"}
+
+
+def test_cells_that_are_started_anew_live_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Cell._start
+
+    def refused(self: Cell, how: str) -> None:
+        start(self, how)
+        if how == "isolated":
+            self.channel = _Refusing(self.channel)  # type: ignore[assignment]
+
+    monkeypatch.setattr(Cell, "_start", refused)
+    assert [side.problem for side in timed(None, candidate())] == ["", ""]
+    with started("cpu", "") as cell:
+        assert cell.isolation == "none: under it the device does not start: the driver wants more"
 
 
 PATCHED_CLOCK = """

@@ -75,14 +75,17 @@ class Cell:
         """What holds the process; waits until it has started.
 
         Where the device does not start under isolation the cell is started once more without, before it
-        has seen anything of the candidate.
+        has seen anything of the candidate. A cell dies with the thread that started it: ask first in one
+        that lives as long as the cell.
 
         Raises:
             CandidateFailure: it does not start.
         """
         if self._isolation is None:
             started = self._receive()
+            bare = ""
             if "unusable" in started:
+                bare = f"none: under it the device does not start: {one_line(str(started['unusable']))}"
                 self._end()
                 self._start("bare")
                 started = self._receive()
@@ -90,7 +93,7 @@ class Cell:
                 raise CandidateFailure(
                     Outcome.NOT_CHECKED, f"the device does not start: {started['unusable']}"
                 )
-            self._isolation = str(started.get("isolation", ""))
+            self._isolation = bare or str(started.get("isolation", ""))
         return self._isolation
 
     def command(self, name: str, /, **arguments: Any) -> Answer:

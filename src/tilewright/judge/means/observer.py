@@ -65,8 +65,8 @@ class Observer:
             candidate_path: _Role.CANDIDATE,
         }
         self._snapshot: Snapshot | None = None
-        self._packages = _package_folders()
         self._standard = tuple(_folder(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+        self._packages = _package_folders(self._standard)
         self._left_alone = (*self._packages, *self._standard, *_library_folders())
 
     def start(self) -> None:
@@ -214,9 +214,14 @@ def _folder(path: str | None) -> str:
     return os.path.join(path or os.sep + "nowhere", "")  # noqa: PTH118  keeps the separator at the end
 
 
-def _package_folders() -> tuple[str, ...]:
-    """Where installed packages lie: the environment's, and torch's and Triton's own if elsewhere."""
+def _package_folders(standard: tuple[str, ...]) -> tuple[str, ...]:
+    """Where packages lie: the environment's, what the path names beside it, torch's and numpy's if elsewhere.
+
+    Where the process was started is on the path too, but the candidate may write there.
+    """
     folders = {_folder(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+    named = {_folder(str(Path(path).absolute())) for path in sys.path}
+    folders |= {path for path in named if not path.startswith(standard)} - {_folder(str(Path.cwd()))}
     for module in ("torch", "numpy"):
         loaded = getattr(sys.modules.get(module), "__file__", None)
         if loaded:

@@ -63,8 +63,11 @@ class Track:
                 text = self.payload["problem"] if source is None else source
                 cell = stack.enter_context(started(self.device.type, text))
                 lanes.append(Lane(label, source, self._case(cell, text)))
+            for lane in lanes:
+                with dropping(lane):
+                    _ = lane.case.cell.isolation  # here, as this may start it anew
             with ThreadPoolExecutor(max(len(lanes), 1)) as pool:
-                list(pool.map(_open, lanes))
+                list(pool.map(_open, [lane for lane in lanes if not lane.problem]))
             yield lanes
 
     def inputs(self) -> tuple[list[Any], int]:

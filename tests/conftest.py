@@ -13,6 +13,11 @@ from hypothesis import settings
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
+# Of several GPUs that CUDA_VISIBLE_DEVICES names, each test process takes one: what is timed waits less.
+_WORKER, _DEVICES = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+if _WORKER and "," in _DEVICES:
+    os.environ["CUDA_VISIBLE_DEVICES"] = _DEVICES.split(",")[int(_WORKER[2:]) % (_DEVICES.count(",") + 1)]
+
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

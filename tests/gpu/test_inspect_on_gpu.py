@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tilewright.gpu.plugged import plugged_in
-from tilewright.inspect.api import inspect
+from tilewright.inspect.api import inspect, inspect_many
 from tilewright.problem import Problem
 
 pytestmark = [
@@ -35,3 +35,10 @@ def test_registers_and_shared_memory_are_those_of_the_loaded_kernel():
     assert found.registers_per_thread == loaded.n_regs
     assert found.shared_dynamic_bytes == loaded.metadata.shared
     assert (found.stack_bytes > 0) == (loaded.n_spills > 0)
+
+
+def test_several_are_inspected_side_by_side_beside_a_device():
+    problem, source = Problem.from_file(KERNELS / "matmul_problem.py"), (KERNELS / "matmul.py").read_text()
+    several = inspect_many(problem, [source, f"{source}\n"], plugged_in())
+    assert [one.problem for one in several] == ["", ""]
+    assert all(one.resources == several[0].resources for one in several)

@@ -17,7 +17,8 @@ from tilewright.serial import structure
 from tilewright.worker import plain
 
 BATCH = 16  # candidates a worker takes before it is replaced, so that what they leave behind is bounded
-_NO_INTERPRETER = {"TRITON_INTERPRET": "0"}
+# No device either, where there is one: its driver does not survive the forks that compile side by side.
+_COMPILER_ALONE = {"TRITON_INTERPRET": "0", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def inspect(
@@ -44,7 +45,7 @@ def inspect(
         WorkerError: the worker ran past its limits or died.
     """
     payload = {**_payload(problem, gpu), "source": source, "path": str(path)}
-    value = workers.call("tilewright.inspect.work:run", payload, limits, _NO_INTERPRETER)
+    value = workers.call("tilewright.inspect.work:run", payload, limits, _COMPILER_ALONE)
     return structure(value, Inspection)
 
 
@@ -94,7 +95,7 @@ def _inspect_batch(
     }
     whole = replace(limits, seconds=limits.seconds * (1 + len(sources)))
     try:
-        values = workers.call("tilewright.inspect.work:run_many", payload, whole, _NO_INTERPRETER)
+        values = workers.call("tilewright.inspect.work:run_many", payload, whole, _COMPILER_ALONE)
     except WorkerError as error:
         if len(sources) == 1:
             return [Inspection(gpu.name, Recording((), ()), (), None, None, str(error))]

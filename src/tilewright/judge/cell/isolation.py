@@ -89,7 +89,7 @@ def _landlock(libc: ctypes.CDLL, writable: Iterable[Path], *, tcp: bool) -> list
         return []
     for path in _readable():
         _allow(libc, ruleset, path, READING)
-    for path in (Path("/dev"), *writable):
+    for path in (Path("/dev"), Path("/proc/self"), *writable):  # CUDA names its threads there
         _allow(libc, ruleset, path, everything)
     libc.prctl(SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     refused = libc.syscall(RESTRICT_SELF, ruleset, 0) != 0

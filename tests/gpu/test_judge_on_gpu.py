@@ -79,6 +79,20 @@ def test_an_output_left_on_the_cpu_is_a_mismatch() -> None:
     assert "device cpu" in verdict.reason
 
 
+LAUNCH = "    scale_kernel[grid]("
+ON_A_STREAM = f"    with torch.cuda.stream(side):\n    {LAUNCH}"
+BEFORE = "    side = torch.cuda.Stream()\n    side.wait_stream(torch.cuda.current_stream())\n"
+AFTER = "    torch.cuda.current_stream().wait_stream(side)\n    return out\n"
+
+
+def test_a_stream_of_its_own_must_wait_for_the_callers() -> None:
+    verdict = scaled((LAUNCH, f"    side = torch.cuda.Stream()\n{ON_A_STREAM}"), ("    return out\n", AFTER))
+    assert verdict.outcome is Outcome.WRONG
+    assert "amid the work of a stream" in verdict.reason
+    verdict = scaled((LAUNCH, BEFORE + ON_A_STREAM), ("    return out\n", AFTER))
+    assert verdict.correct, verdict.reason
+
+
 def test_a_kernel_that_does_not_compile_is_a_compile_error_with_its_line() -> None:
     verdict = scaled(
         ("    x = tl.load(x_ptr + at, mask=ok)", "    x = tl.load(x_ptr + at, mask=ok) + undefined")

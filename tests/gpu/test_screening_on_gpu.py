@@ -37,7 +37,13 @@ SKIPS_WORK = variant("    tl.store(out_ptr + at, x * weight + bias, mask=ok & (a
 
 
 def test_a_fault_and_a_kernel_that_never_ends_cost_themselves_and_nobody_else() -> None:
-    blocks = [(f"block {size}", SCALE.replace("BLOCK=64", f"BLOCK={size}")) for size in (32, 128)]
+    blocks = [
+        (
+            f"block {size}",
+            SCALE.replace("BLOCK=64", f"BLOCK={size}").replace("numel(), 64)", f"numel(), {size})"),
+        )
+        for size in (32, 128)
+    ]
     others = [("faults", FAULTS), ("never ends", NEVER_ENDS), ("skips work", SKIPS_WORK)]
     result = screen(PROBLEM, [("given", SCALE), *blocks, *others], keep=2, seconds=20.0, visit_seconds=40.0)
     problems = {one.label: one.problem for one in result.candidates if one.problem}

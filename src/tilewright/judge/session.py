@@ -236,9 +236,10 @@ class Session:
                 self.answer = replace(self.answer, regimes=(*self.answer.regimes, regime.name))
                 self._must_agree(case, fitted, instance, called, regime.name)
         if self.on_gpu and not self._late():
-            called = self._call(case, instance, instance.inputs, fresh=True, guarded=True)
-            if called.broken:
-                raise Refuted(Outcome.STRAY_ACCESS, "; ".join(called.broken))
+            again = partial(self._call, case, instance, instance.inputs, truth=drawn.truth, fresh=True)
+            if broken := again(guarded=True).broken:
+                raise Refuted(Outcome.STRAY_ACCESS, "; ".join(broken))
+            self._must_agree(case, fitted, instance, again(queued=True), "called amid the work of a stream")
         if untried:
             self._note(f"not tried, no time left: {'; '.join(untried)}")
         if instance.pairs and not self._late():

@@ -3,8 +3,9 @@
 Linux only, each part where the kernel grants it; what was granted is reported and shown:
 
 - Landlock (Linux 5.13 and later): files outside the language, its libraries and the system's own are
-  out of sight, the problem among them; nothing can be written but the scratch folder and Triton's
-  cache; from version 6 on, no process outside can be signalled. No process outside can be traced.
+  out of sight, the problem among them; nothing can be written but the scratch folder, Triton's cache
+  and what /proc holds of the process itself; from version 6 on, no process outside can be signalled. No
+  process outside can be traced.
 - a network namespace of its own, which has no network; else Landlock refuses TCP (version 4 on).
 
 Structures and numbers are those of linux/landlock.h and linux/sched.h.

@@ -28,6 +28,7 @@ METHOD = (
     "so that caches hold what the side itself left there, then once on the host's clock from one device "
     "synchronization to the next (wall), then twice back to back with events around the second run (device)."
 )
+NUMBERS = re.compile(r"\[\n[-+.\deE,\s]*\]")  # a list over several lines; no JSON string has line ends
 RUNS_PER_SAMPLE = 4  # one untimed, one for wall, two for device
 
 Run = Callable[[], Any]
@@ -248,7 +249,8 @@ def write(record: Provenance, folder: Path = RESULTS) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+            text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
+            file.write(NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
     except OSError as error:
         raise RecordError(f"{path}: cannot be written ({error.strerror})") from None
     return path

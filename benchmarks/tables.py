@@ -20,6 +20,7 @@ BLOCK = re.compile(
 )
 NO_RECORD = "no record yet\n"
 KERNEL_SET = "kernel_set"  # one record a kernel, one table of them all
+SCALING = "scaling"  # one record of many points, a matrix of ratios
 
 
 def table(record: Record, path: Path) -> str:
@@ -70,6 +71,10 @@ def rendered(text: str, results: Path = RESULTS) -> str:
             from kernel_records import section  # reads with tilewright's help, which the others do without
 
             return section(results)
+        if name == SCALING:
+            import scaling_records
+
+            return scaling_records.section(results) or NO_RECORD
         path = newest(name, results)
         return table(read(path), path) if path else NO_RECORD
 

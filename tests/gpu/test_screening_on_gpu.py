@@ -45,7 +45,7 @@ def test_a_fault_and_a_kernel_that_never_ends_cost_themselves_and_nobody_else() 
         for size in (32, 128)
     ]
     others = [("faults", FAULTS), ("never ends", NEVER_ENDS), ("skips work", SKIPS_WORK)]
-    result = screen(PROBLEM, [("given", SCALE), *blocks, *others], keep=2, seconds=20.0, visit_seconds=40.0)
+    result = screen(PROBLEM, [("given", SCALE), *blocks, *others], keep=2, seconds=20.0, visit_seconds=20.0)
     problems = {one.label: one.problem for one in result.candidates if one.problem}
     assert set(problems) == {"faults", "never ends", "skips work"}, problems
     assert "illegal memory access" in problems["faults"]

@@ -19,6 +19,7 @@ BLOCK = re.compile(
     r"(?P<open><!-- results:(?P<name>[\w-]+) -->\n)(?P<body>.*?)(?P<close><!-- /results -->)", re.DOTALL
 )
 NO_RECORD = "no record yet\n"
+NETWORKS = "networks"  # one record a problem of benchmarks/problems, a row each
 KERNEL_SET = "kernel_set"  # one record a kernel, one table of them all
 SCALING = "scaling"  # one record of many points, a matrix of ratios
 
@@ -75,6 +76,10 @@ def rendered(text: str, results: Path = RESULTS) -> str:
             import scaling_records
 
             return scaling_records.section(results) or NO_RECORD
+        if name == NETWORKS:
+            import network_records
+
+            return network_records.section(results) or NO_RECORD
         path = newest(name, results)
         return table(read(path), path) if path else NO_RECORD
 

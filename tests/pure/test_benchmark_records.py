@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # scripts, not a package: they import one another by name
 
 import compiled_loop  # noqa: E402
+import network_records  # noqa: E402
 import recording  # noqa: E402
 import tables  # noqa: E402
 
@@ -179,6 +181,22 @@ def test_check_tells_a_stale_table_and_the_plain_command_mends_it(tmp_path: Path
     assert tables.main([*arguments, "--check"]) == 1
     assert tables.main(arguments) == 0
     assert tables.main([*arguments, "--check"]) == 0
+
+
+def test_a_network_is_a_row_with_each_form_beside_the_same_form(tmp_path: Path):
+    assert network_records.section(tmp_path) == ""
+    sides = (
+        side("PyTorch, fp32", 3e4, 3e4, error=1e-7),
+        side("PyTorch, fp32, CUDA graph", 8e3, 8e3, error=1e-7),
+        side("PyTorch, tf32", 4e4, 4e4),
+        side("tilewright", 1e3, 1e3),
+        side("tilewright, CUDA graph", 8e2, 8e2),
+    )
+    recording.write(replace(a_record(*sides), name="lstm"), tmp_path)
+    recording.write(replace(a_record(*sides[:1]), name="gru"), tmp_path)
+    gru, lstm = network_records.section(tmp_path).splitlines()[2:4]
+    assert lstm == "| lstm | 30.00 | 8.00 | 1.00 | 0.80 | 30.0× | 10.0× | 1.0e-07 | 1.0e-04 |"
+    assert gru == "| gru | 30.00 | – | – | – | – | – | 1.0e-07 | – |"
 
 
 def test_the_readme_shows_the_newest_records():

@@ -63,8 +63,11 @@ def test_a_correct_file_is_measured_at_full_size() -> None:
     assert "NVIDIA" in verdict.device
 
 
-def test_evidence_for_another_target_is_named_so() -> None:
-    assert scaled(target=find("l4")).evidence is Evidence.MEASURED_ON
+def test_the_build_for_another_target_is_judged_and_named_so() -> None:
+    verdict = scaled(target=find("l4"))
+    assert verdict.correct, verdict.reason
+    assert verdict.evidence is Evidence.MEASURED_ON
+    assert "kernels were built as for L4" in verdict.notes
 
 
 def test_a_skipped_last_tile_shows_through_poisoned_memory() -> None:

@@ -166,7 +166,12 @@ def command(
             sides.append((REFERENCE, None))
         status.update("timing")
         timing = time_sides(
-            problem, sides, precision=precision, mapping=mapping, seconds=FOR_MEDIANS * seconds
+            problem,
+            sides,
+            precision=precision,
+            mapping=mapping,
+            target=target,
+            seconds=FOR_MEDIANS * seconds,
         )
 
         def decide(first: str, label: str) -> SpeedVerdict:
@@ -179,6 +184,7 @@ def command(
                 condition=condition,
                 precision=precision,
                 mapping=mapping,
+                target=target,
                 seconds=(1.0 - FOR_MEDIANS) * seconds,
             )
 

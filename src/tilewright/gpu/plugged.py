@@ -14,6 +14,7 @@ from tilewright.gpu.device import DeviceProperties
 from tilewright.gpu.model import Gpu
 from tilewright.serial import structure
 
+OF_ONE_CHIP = 90  # compute capability from which Triton's PTX is no longer for all that follow
 LIMITS = workers.Limits(seconds=120.0)
 
 
@@ -31,6 +32,24 @@ def plugged_in() -> Gpu | None:
         return None
     answer = workers.call("tilewright.gpu.device:read", {}, LIMITS)
     return None if answer is None else gpu_of(structure(answer, DeviceProperties))
+
+
+def built_for(target: Gpu | None) -> dict[str, str]:
+    """Variables under which Triton builds for this machine's GPU as it would for an older target.
+
+    It then lowers for the target's compute capability, and only the assembler knows of the device: what PTX
+    says runs on newer chips too. From 9.0 on Triton emits instructions of one chip alone, so such a target is
+    not built for.
+
+    Returns:
+        Nothing without a target or a GPU, or where the GPU is no newer.
+    """
+    plugged = plugged_in() if target else None
+    if target is None or plugged is None:
+        return {}
+    if target.compute_capability >= min(plugged.compute_capability, OF_ONE_CHIP):
+        return {}
+    return {"TRITON_OVERRIDE_ARCH": f"sm{target.compute_capability}"}
 
 
 def gpu_of(device: DeviceProperties) -> Gpu:

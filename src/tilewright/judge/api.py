@@ -21,7 +21,7 @@ from tilewright.errors import (
 )
 from tilewright.evidence import Evidence
 from tilewright.gpu.model import Gpu
-from tilewright.gpu.plugged import plugged_in
+from tilewright.gpu.plugged import built_for, plugged_in
 from tilewright.gpu.turn import turn
 from tilewright.judge.means.findings import Kind
 from tilewright.judge.speed.model import CONDITIONS, Rules, SpeedVerdict
@@ -92,6 +92,7 @@ def check(
     if trials < 1:
         raise ValueError("at least one trial is needed")
     limits = limits or default_limits()
+    build = built_for(target)
     with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
         phase = Path(folder) / "phase"
         payload = {
@@ -109,14 +110,15 @@ def check(
             "phase": str(phase),
         }
         try:
-            answer = workers.call("tilewright.judge.work:check", payload, limits)
+            answer = workers.call("tilewright.judge.work:check", payload, limits, build)
         except (WorkerTimeout, WorkerOutOfMemory, WorkerCrashed) as error:
             return _lost(error, phase, problem, precision)
     verdict = structure(answer, Verdict)
     if target is not None and verdict.evidence is Evidence.MEASURED:
         plugged = plugged_in()
         if plugged is None or plugged.name != target.name:
-            verdict = replace(verdict, evidence=Evidence.MEASURED_ON)
+            notes = (*verdict.notes, *([f"kernels were built as for {target.name}"] if build else []))
+            verdict = replace(verdict, evidence=Evidence.MEASURED_ON, notes=notes)
     return verdict
 
 
@@ -135,6 +137,7 @@ def time_sides(
     *,
     precision: str | None = None,
     mapping: Mapping[str, str] | None = None,
+    target: Gpu | None = None,
     seconds: float = 10.0,
     limits: Limits | None = None,
 ) -> Timing:
@@ -147,6 +150,7 @@ def time_sides(
         sides: (label, text of a ModelNew file), or (label, None) for the reference, eager.
         precision: what matrix products may be computed in; see `check`.
         mapping: parameter of ModelNew → parameter of Model.
+        target: the GPU whose build runs; see `gpu.plugged.built_for`.
         seconds: measuring time per side, warm-up and compilation not counted.
         limits: of all processes together; by default long enough for every side to compile and autotune.
 
@@ -159,7 +163,7 @@ def time_sides(
     """
     limits = limits or Limits(seconds=300.0 + (seconds + 60.0) * len(sides), memory_bytes=64 * 2**30)
     payload = _sides_payload(problem, sides, precision, mapping, seconds)
-    return structure(_on_gpu("tilewright.judge.work:time_sides", payload, limits), Timing)
+    return structure(_on_gpu("tilewright.judge.work:time_sides", payload, limits, target), Timing)
 
 
 def compare_speed(
@@ -172,6 +176,7 @@ def compare_speed(
     rules: Rules | None = None,
     precision: str | None = None,
     mapping: Mapping[str, str] | None = None,
+    target: Gpu | None = None,
     seconds: float = 60.0,
     limits: Limits | None = None,
 ) -> SpeedVerdict:
@@ -183,7 +188,7 @@ def compare_speed(
         rules: when a difference is called; looks that `seconds` has no room for are left out before the
             first sample is taken, except for the first.
         seconds: sampling time, replaced processes counted, the first start and compilation not.
-        precision, mapping, limits: see `time_sides`.
+        precision, mapping, target, limits: see `time_sides`.
 
     Raises:
         SetupError: this machine has no GPU.
@@ -201,7 +206,7 @@ def compare_speed(
         "condition": condition,
         "rules": plain(rules or Rules()),
     }
-    return structure(_on_gpu("tilewright.judge.work:compare_speed", payload, limits), SpeedVerdict)
+    return structure(_on_gpu("tilewright.judge.work:compare_speed", payload, limits, target), SpeedVerdict)
 
 
 def _sides_payload(
@@ -221,9 +226,10 @@ def _sides_payload(
     }
 
 
-def _on_gpu(task: str, payload: Mapping[str, Any], limits: Limits) -> Any:
+def _on_gpu(task: str, payload: Mapping[str, Any], limits: Limits, target: Gpu | None) -> Any:
+    build = built_for(target)
     with turn():
-        answer = workers.call(task, payload, limits)
+        answer = workers.call(task, payload, limits, build)
     if answer is None:
         raise SetupError(
             "timing needs an NVIDIA GPU, and there is none here",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tilewright import workers
 from tilewright.errors import SetupError, WorkerCrashed, WorkerError, WorkerOutOfMemory
+from tilewright.gpu.model import Gpu
+from tilewright.gpu.plugged import built_for
 from tilewright.gpu.turn import turn
 from tilewright.problem import Problem
 from tilewright.screening.halving import ROUNDS, Round, ranking
@@ -30,6 +32,7 @@ def screen(
     visit_seconds: float = VISIT_SECONDS,
     precision: str | None = None,
     mapping: Mapping[str, str] | None = None,
+    target: Gpu | None = None,
     memory_bytes: int = 64 * 2**30,
     rounds: Sequence[Round] = ROUNDS,
     device: str = "cuda",
@@ -47,6 +50,7 @@ def screen(
         visit_seconds: of one candidate's turn, before it is taken to hang.
         precision: what matrix products may be computed in.
         mapping: parameter of ModelNew → parameter of Model.
+        target: the GPU whose build runs; see `gpu.plugged.built_for`.
         rounds: how many samples each takes, and who stays in.
         device: "cpu" serves tests of everything but the figures.
 
@@ -75,12 +79,13 @@ def screen(
             "rounds": [plain(one) for one in rounds],
             "device": device,
         }
+        build = built_for(target)
         limits = Limits(seconds + OVERTIME_SECONDS, memory_bytes)
         while True:
             blamed = _blamed(notes)
             try:
                 with turn():
-                    answer = workers.call("tilewright.screening.work:run", payload, limits)
+                    answer = workers.call("tilewright.screening.work:run", payload, limits, build)
                 break
             except (WorkerCrashed, WorkerOutOfMemory) as error:
                 _blame(notes, error)

@@ -202,7 +202,9 @@ def estimate_gain(given: Contender, best: Contender) -> Gain | None:
 def _heat(track: Track, contenders: Sequence[Contender]) -> Timing:
     """Time contenders against one another, and put it on record."""
     sides = [(c.id, c.source) for c in contenders]
-    timing = time_sides(track.problem, sides, precision=track.precision, mapping=track.mapping)
+    timing = time_sides(
+        track.problem, sides, precision=track.precision, mapping=track.mapping, target=track.gpu
+    )
     track.record(timing)
     return timing
 
@@ -220,6 +222,7 @@ def _decide(track: Track, purpose: str, before: Contender, after: Contender, rul
             rules=rules,
             precision=track.precision,
             mapping=track.mapping,
+            target=track.gpu,
         )
         decided = replace(decided, speed=speed)
     except WorkerError as error:  # it raised, answered wrongly, hid time, hung or died

@@ -108,6 +108,7 @@ def _screened(
         seconds=SCREENING_SHARE * task.budget_seconds,
         precision=task.precision,
         mapping=task.mapping,
+        target=task.gpu,
     )
     session.folder.record_times(screening)
     known = {c.id: c for c in contenders}

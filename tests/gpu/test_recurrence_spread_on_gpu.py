@@ -72,7 +72,7 @@ def test_every_launch_is_right_whatever_it_is_given(
 
 def test_launches_with_the_same_inputs_agree_bit_for_bit(tmp_path: Path) -> None:
     call, _, values = built(tmp_path, "lstm", 1, 256, 10, 256)
-    for _ in range(100):
+    for _ in range(1000):
         given = changed(values)
         first, second = call(given), call(given)
         assert all(torch.equal(first[name], second[name]) for name in first)

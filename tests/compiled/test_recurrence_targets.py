@@ -45,11 +45,12 @@ def layer(kind: str, hidden: int, batch: int = 8) -> Problem:
     return Problem.from_source(LAYER.format(kind=kind, hidden=hidden, batch=batch))
 
 
-def built(problem: Problem, gpu_name: str) -> str:
+def built(problem: Problem, gpu_name: str, dialect: str = "triton") -> str:
     """Its plan; fails unless the first file proposed runs on the card without spills inside a loop."""
     gpu = find(gpu_name)
     stage = next(stage for stage in stages("network") if stage.name == "algorithm")
-    proposals = RecurrenceCompiler().propose(Situation(problem, None, None, gpu, stage, {}, "tf32"))
+    situation = Situation(problem, None, None, gpu, stage, {}, "tf32", dialect=dialect)
+    proposals = RecurrenceCompiler().propose(situation)
     assert proposals.candidates, proposals.notes
     found = inspect(problem, proposals.candidates[0].source, gpu)
     kernels = [kernel for kernel in found.resources if kernel.kernel.startswith("recurrence")]
@@ -63,8 +64,10 @@ def built(problem: Problem, gpu_name: str) -> str:
     return proposals.candidates[0].settings["plan"]
 
 
-def test_the_reference_case() -> None:
-    built(Problem.from_file(ROOT / "examples" / "vanilla_rnn" / "problem.py"), "RTX 4090")
+@pytest.mark.parametrize("gpu", ["RTX 4090", "H200"])
+@pytest.mark.parametrize("dialect", ["triton", "gluon"])
+def test_the_reference_case(gpu: str, dialect: str) -> None:
+    built(Problem.from_file(ROOT / "examples" / "vanilla_rnn" / "problem.py"), gpu, dialect)
 
 
 def test_six_layers_of_lstm() -> None:

@@ -40,21 +40,25 @@ setp.ne.s32 p, $3, 0;
 mov.b32 $0, 0;
 }"""
 
+_STORE_HALVES = "st.global.b32 [$2], $4; mov.b32 $0, 0; mov.b32 $1, 0;"
+
 
 @dataclass(frozen=True)
 class Form:
     """One form of inline assembly.
 
     Args:
-        asm, constraints: as `tl.inline_asm_elementwise` takes them, with pack=1.
+        asm, constraints: as `tl.inline_asm_elementwise` takes them.
         pure: whether it may be moved or dropped by the compiler.
         meaning: the same on numpy arrays of the operands and the numpy dtype of the result.
+        pack: elements at a time: those that a thread holds next to one another.
     """
 
     asm: str
     constraints: str
     pure: bool
     meaning: Callable[[Sequence[Any], Any], Any]
+    pack: int = 1
 
 
 def _load(operands: Sequence[Any], dtype: Any) -> Any:
@@ -106,8 +110,10 @@ def _approximate_sigmoid(operands: Sequence[Any], dtype: Any) -> Any:
 FORMS = {
     "load": Form("ld.global.f32 $0, [$1];", "=f,l,f", False, _load),
     "load_weight": Form("ld.global.nc.b16 $0, [$1];", "=h,l,h", True, _load),
+    "load_pair": Form("ld.global.v2.f32 {$0, $1}, [$2];", "=f,=f,l,l,f,f", False, _load, 2),
     "store": Form("st.global.f32 [$1], $2; mov.b32 $0, 0;", "=r,l,f", False, _store),
     "store_if": Form(_STORE_IF, "=r,l,f,r", False, _store),
+    "store_halves": Form(_STORE_HALVES, "=r,=r,l,l,r", False, _store, 2),
     "tanh": Form(_TANH, "=f,f", True, _tanh),
     "sigmoid": Form(_SIGMOID, "=f,f", True, _sigmoid),
     "approximate_tanh": Form("tanh.approx.f32 $0, $1;", "=f,f", True, _approximate_tanh),
@@ -132,13 +138,13 @@ def enable() -> None:
     from triton.runtime import interpreter
 
     original = interpreter.InterpreterBuilder.create_inline_asm
-    known = {(form.asm, form.constraints): form.meaning for form in FORMS.values()}
+    known = {(form.asm, form.constraints, form.pack): form.meaning for form in FORMS.values()}
 
     def create(
         builder: Any, asm: str, constraints: str, values: Any, types: Any, pure: bool, pack: int
     ) -> Any:
-        meaning = known.get((asm, constraints))
-        if meaning is None or pack != 1 or len(types) != 1:
+        meaning = known.get((asm, constraints, pack))
+        if meaning is None or len(types) != 1:
             return original(builder, asm, constraints, values, types, pure, pack)
         scalar = types[0].scalar
         data = meaning([value.data for value in values], interpreter._get_np_dtype(scalar))

@@ -6,6 +6,7 @@ Their text is `judge.assembly.FORMS`, which also says what each means under Trit
 from __future__ import annotations
 
 from tilewright.judge.interpreted.assembly import FORMS
+from tilewright.proposers.recurrence import ops
 
 
 def _helper(name: str, form: str, parameters: str, doc: str, dtype: str) -> str:
@@ -20,7 +21,7 @@ def {name}({parameters}):
         [{parameters}],
         dtype={dtype},
         is_pure={FORMS[form].pure},
-        pack=1,
+        pack={FORMS[form].pack},
     )
 '''
 
@@ -28,6 +29,13 @@ def {name}({parameters}):
 HELPERS = {
     "load_like": _helper(
         "load_like", "load", "address, like", "float32 at each address, in the layout of like.", "tl.float32"
+    ),
+    "load_pair_like": _helper(
+        "load_pair_like",
+        "load_pair",
+        "address, like",
+        "float32 at each address, in the layout of like, whose threads hold pairs of neighbours.",
+        "tl.float32",
     ),
     "load_half_like": _helper(
         "load_half_like",
@@ -51,6 +59,13 @@ HELPERS = {
         "store_if",
         "address, value, wanted",
         "Stores value where wanted is not 0, in the layout it has.",
+        "tl.int32",
+    ),
+    "store_halves_like": _helper(
+        "store_halves_like",
+        "store_halves",
+        "address, value",
+        "Stores float16 in the layout it has, whose threads hold pairs of neighbours.",
         "tl.int32",
     ),
     "quick_tanh": _helper(
@@ -84,6 +99,18 @@ HELPERS |= {
     f"gluon_{name}": text.replace("@triton.jit", "@gluon.jit")
     .replace(f"def {name}(", f"def gluon_{name}(")
     .replace("tl.", "gl.")
-    for name, text in HELPERS.items()
-    if name.startswith(("quick_", "approximate_"))
+    for name, text in (HELPERS | ops.HELPERS).items()
+    if name.startswith(("quick_", "approximate_", "nearest_"))
 }
+HELPERS["gluon_barrier"] = '''@gluon.jit
+def gluon_barrier(x):
+    """All threads of the program meet; x is any number. Triton's own name for it changes with its version."""
+    return gl.inline_asm_elementwise(
+        "bar.sync 0; mov.b32 $0, 0;",
+        "=r,r",
+        [x],
+        dtype=gl.int32,
+        is_pure=False,
+        pack=1,
+    )
+'''

@@ -38,6 +38,8 @@ class Emitted:
         step_us: what one step is expected to take on the target, microseconds; an estimate.
         stream_layout: the physical layout [T, B, W] ("TBW") or [T, W, B] ("TWB") in which streams are
             read fastest; any strides are read correctly.
+        covers: calls of the network that the kernels stand for beside the loops.
+        functions: source of Python functions that the wrapper calls, the same for every group that has one.
         free: which of "steps" and "batch" the wrapper takes in other sizes than the group's own.
     """
 
@@ -52,4 +54,6 @@ class Emitted:
     notes: tuple[str, ...] = ()
     packed: tuple[Packed, ...] = ()
     stream_layout: str = "TBW"
+    covers: frozenset[str] = frozenset()
+    functions: tuple[str, ...] = ()
     free: frozenset[str] = frozenset()

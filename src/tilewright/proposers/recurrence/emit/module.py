@@ -145,6 +145,8 @@ class _File:
 
     def _imports(self) -> str:
         more = [line for launch in self.launches for line in launch.emitted.imports]
+        if any(launch.emitted.functions for launch in self.launches):
+            more.insert(0, "import functools")
         return "\n".join(dict.fromkeys([*IMPORTS, *more, *self.constructor.imports]))
 
     def _kernels(self) -> list[str]:
@@ -174,6 +176,7 @@ class _File:
         if multiplied:
             splits = any(self._tile(step).split > 1 for step in multiplied)
             texts.append(emit_dense.wrapper(frozenset(len(step.lefts) for step in multiplied), splits=splits))
+        texts += [text for launch in self.launches for text in launch.emitted.functions]
         texts += [launch.emitted.wrapper for launch in self.launches]
         return [text.strip("\n") for text in dict.fromkeys(texts)]
 

@@ -63,6 +63,7 @@ def ordered(network: Network, launches: Sequence[Launch]) -> list[Step]:
     """
     found: Sequence[Projection | Dense] = projections(network) if launches else products(network)
     covered = {name: product for product in found for name in product.covers}
+    taken_along = {name: launch for launch in launches for name in launch.emitted.covers}
     of_result = {
         result.name: launch
         for launch in launches
@@ -74,6 +75,7 @@ def ordered(network: Network, launches: Sequence[Launch]) -> list[Step]:
         step: Step
         if isinstance(statement, Call):
             step = covered.get(statement.name, statement)
+            step = taken_along.get(statement.name, step)
             if isinstance(step, Projection) and step.transposed:
                 rows = Call(f"{step.weight}_rows", "aten.t.default", (Name(step.weight),))
                 step = replace(step, weight=rows.name, transposed=False)

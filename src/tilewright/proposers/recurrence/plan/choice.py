@@ -20,6 +20,7 @@ from tilewright.proposers.recurrence.plan.wavefront import (
 from tilewright.proposers.recurrence.spread import emit as emit_spread
 from tilewright.proposers.recurrence.stationary import emit as emit_stationary
 from tilewright.proposers.recurrence.stationary import gluon as emit_gluon
+from tilewright.proposers.recurrence.stationary.around import around
 
 STATIONARY = {"triton": emit_stationary.emit, "gluon": emit_gluon.emit}
 
@@ -150,7 +151,8 @@ def _emit(
                 streamed = kind == "streamed"
                 made = emit_spread.emit(group, network.types, gpu, precision, name, wanted, streamed=streamed)
                 return kind, made
-            return kind, STATIONARY[dialect](group, network.types, gpu, precision, name)
+            along = around(network, group, gpu, precision)
+            return kind, STATIONARY[dialect](group, network.types, gpu, precision, name, along)
         except Declined as reason:
             names = declined.setdefault(f"weights {kind}: {reason}", [])
             names += [member.name for member in group.members if member.name not in names]

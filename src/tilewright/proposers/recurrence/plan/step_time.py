@@ -10,6 +10,11 @@ Stationary, 8 rows of batch, µs a step in Triton and in Gluon, and what the lin
     GRU H=128     0.65, 0.59   0.60, 0.55        LSTM H=64    0.39, 0.35   0.39, 0.34
     GRU H=64      0.36, 0.30   0.36, 0.32
 
+Stationary, in one launch with the products around the loop, whose stream and result then lie as the loop
+holds them (prototypes; Elman alone was timed, and what it gains is taken to hold for all):
+
+    Elman H=256   0.48, 0.44   0.52, 0.47
+
 Spread, µs a step:
 
     LSTM H=256, 10 rows, 1 layer in 2 directions, 64 CTAs of 4 warps   2.24   2.22
@@ -27,20 +32,25 @@ from tilewright.gpu.model import Gpu
 
 TIMED_CLOCK_MHZ = 1980.0  # of the H200
 STATIONARY = {"triton": (0.28, 0.00167), "gluon": (0.24, 0.0016)}  # µs a step, and a matrix instruction
+TOGETHER = 0.73  # of a step's time, where one launch computes the products around the loop
 WAITING, OF_A_WARP, OF_A_CTA, A_MEGABYTE = 1.57, 0.0187, 0.0032, 0.258
 L2_BYTES_PER_CYCLE = 32  # that one multiprocessor draws while all do (H200)
 MATRIX_INNER_BYTES = 32  # of a left operand's row, in one matrix instruction
 
 
-def stationary_us(instructions: int, programs: int, dialect: str, gpu: Gpu) -> float:
+def stationary_us(
+    instructions: int, programs: int, dialect: str, gpu: Gpu, *, together: bool = False
+) -> float:
     """A step of one program that holds all weights.
 
     Args:
         instructions: of all its warps, a step.
         programs: side by side, one a multiprocessor; more of them than there are run in turn.
+        together: whether one launch computes the products around the loop too.
     """
     once, each = STATIONARY[dialect]
-    return (once + each * instructions) * -(-programs // gpu.sms) * _slower(gpu)
+    share = TOGETHER if together else 1.0
+    return share * (once + each * instructions) * -(-programs // gpu.sms) * _slower(gpu)
 
 
 def spread_us(instructions: float, warps: int, ctas: int, exchanged_bytes: int, gpu: Gpu) -> float:

@@ -23,20 +23,32 @@ from tilewright.proposers.recurrence import ir
 from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.emit.variables import renamed
 from tilewright.proposers.recurrence.plan.step_time import stationary_us
+from tilewright.proposers.recurrence.stationary import together, workers
+from tilewright.proposers.recurrence.stationary.around import Around
 from tilewright.proposers.recurrence.stationary.kernel import Kernel
 from tilewright.proposers.recurrence.stationary.plan import TILE, Block, Plan, plan
 from tilewright.proposers.recurrence.stationary.slices import sink_slices
 from tilewright.proposers.recurrence.stationary.writer import plain
 
 
-def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str, name: str) -> Emitted:
+def emit(
+    group: ir.Group,
+    types: dict[str, ir.Tensor],
+    gpu: Gpu,
+    precision: str,
+    name: str,
+    around: Around | None = None,
+) -> Emitted:
     """One kernel per member, launched side by side in one grid.
+
+    Args:
+        around: products that the launch takes along.
 
     Raises:
         ir.Declined: the weights do not fit the registers of an SM, a member reads another's result,
             or a step mixes columns other than by a product.
     """
-    return assembled(Kernel, group, gpu, precision, name)
+    return assembled(Kernel, group, gpu, precision, name, around, workers.TEMPLATES)
 
 
 def assembled(
@@ -45,6 +57,8 @@ def assembled(
     gpu: Gpu,
     precision: str,
     name: str,
+    around: Around | None,
+    templates: together.Templates,
     imports: tuple[str, ...] = (),
 ) -> Emitted:
     """The group's kernel in the dialect that `kind` writes, with the function that launches it.
@@ -52,42 +66,63 @@ def assembled(
     Raises:
         ir.Declined: see `emit`.
     """
+    if around and {"steps", "board"} & {plain(value) for value in _values(group.members[0], around)}:
+        around = None  # they are words of the launching function
     if len(group.members) != 1:
         raise ir.Declined("one program per batch tile runs one recurrence", group.members[0].line)
     member = renamed(sink_slices(group.members[0]))
     planned = plan(ir.Group((member,)), gpu, precision)
-    kernel = kind(member, planned.blocks[0], planned, f"{name}_kernel")
-    source = kernel.source()
+    kernel = kind(member, planned.blocks[0], planned, name + ("_loop" if around else "_kernel"), around)
+    source = together.together(kernel, around, templates, name) if around else kernel.source()
     packed = tuple(
         Packed(argument, (block.product.weight,), _packing(block, planned))
         for argument, block in kernel.packed
     )
-    given = [state.initial for state in member.states]
-    given += [operand.value for operand in member.operands] + [stream.value for stream in member.streams]
+    packed += (together.packed_products(around, name),) if around else ()
+    given = [around.before.left] if around else []
+    given += [state.initial for state in member.states] + [operand.value for operand in member.operands]
+    given += [] if around else [stream.value for stream in member.streams]
     arguments = tuple(dict.fromkeys(given)) + tuple(one.name for one in packed)
-    programs = -(-member.batch // TILE)
+    programs, taken = kernel.programs, list(member.results)
+    if around:
+        taken = [result for result in member.results if result.name in around.returned]
     lines = [f"def {name}({', '.join(arguments)}):"]
-    steps = f"{plain(member.streams[0].value)}.shape[0]" if kernel.steps_given else str(member.steps)
-    lines.append(f'    """All steps in {programs} program(s) of {planned.warps} warps."""')
+    doc = f"All steps in {programs} program(s) of {planned.warps} warps"
+    steps = f"{plain(given[0] if around else member.streams[0].value)}.shape[0]" if kernel.steps_given else ""
+    lines.append(f'    """{doc}{", what they feed and read in the others" if around else ""}."""')
+    if around:
+        lines += [f"    steps = {steps}", *together.allocation(kernel, around)]
+        steps = "steps"
     widths = {item.name: item.width for item in (*member.states, *member.body)}
-    for result in member.results:
-        time = f"{steps}, " if result.every_step else ""
+    for result in taken:
+        time = f"{steps or member.steps}, " if result.every_step else ""
         shape = f"({time}{member.batch}, {widths[result.source]})"
-        lines.append(f"    {result.name} = torch.empty({shape}, device={given[0]}.device)")
-    lines.append(f"    {kernel.name}[({programs},)](")
-    lines += [f"        {argument}," for argument in kernel.arguments]
-    lines += [f"        num_warps={planned.warps},", "        num_stages=1,", "    )"]
-    lines.append(f"    return ({', '.join(result.name for result in member.results)},)")
+        lines.append(f"    {plain(result.name)} = torch.empty({shape}, device={given[0]}.device)")
+    results = [result.name for result in taken]
+    if around and around.after:
+        shape = f"(steps, {member.batch}, {around.outputs})"
+        lines.append(f"    {plain(around.after.name)} = torch.empty({shape}, device={given[0]}.device)")
+        results.append(around.after.name)
+    grid = f"{together.GRID}({given[0]}.device, {programs})" if around else str(programs)
+    lines.append(f"    {name}_kernel[({grid},)](")
+    passed = together.launch_arguments(kernel, around, name) if around else kernel.arguments
+    lines += [f"        {argument}," for argument in passed]
+    lines += [f"        num_warps={planned.warps},", "        num_stages=1,"]
+    lines += ["        launch_cooperative_grid=True,"] if around else []
+    lines += ["    )", f"    return ({', '.join(map(plain, results))},)"]
     return Emitted(
         kernels=source,
         wrapper="\n".join(lines) + "\n",
         function=name,
         arguments=arguments,
-        results=tuple(result.name for result in member.results),
-        step_us=stationary_us(planned.instructions(0), programs, kernel.dialect, gpu),
-        helpers=tuple(sorted(kernel.helpers)),
+        results=tuple(results),
+        step_us=stationary_us(
+            planned.instructions(0), programs, kernel.dialect, gpu, together=around is not None
+        ),
+        helpers=tuple(sorted(kernel.helpers | (templates.helpers if around else set()))),
         imports=imports,
         notes=(
+            *((_said(around),) if around else ()),
             f"{programs} program(s) of {planned.warps} warps, {TILE} rows of batch each, "
             "weights stationary in registers",
             *(
@@ -100,7 +135,22 @@ def assembled(
         ),
         packed=packed,
         free=frozenset({"steps"}) if kernel.steps_given else frozenset(),
+        covers=around.covers if around else frozenset(),
+        functions=(together.GRID_FUNCTION.format(sms=gpu.sms),) if around else (),
     )
+
+
+def _values(member: ir.Recurrence, around: Around) -> list[str]:
+    """Values of the network that the launching function names."""
+    given = [state.initial for state in member.states] + [operand.value for operand in member.operands]
+    results = [result.name for result in member.results]
+    return [around.before.left, *given, *results, *([around.after.name] if around.after else [])]
+
+
+def _said(around: Around) -> str:
+    """The note on what the launch takes along."""
+    after = " and the one after it" if around.after else ""
+    return f"one launch: programs beside the loop's compute the product before it{after} as it runs"
 
 
 def _packing(block: Block, planned: Plan) -> str:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from tilewright.gpu.model import Gpu
 from tilewright.proposers.recurrence import ir
 from tilewright.proposers.recurrence.emit.emitted import Emitted
+from tilewright.proposers.recurrence.stationary import gluon_workers
+from tilewright.proposers.recurrence.stationary.around import Around
 from tilewright.proposers.recurrence.stationary.emit import assembled
 from tilewright.proposers.recurrence.stationary.kernel import Kernel
 from tilewright.proposers.recurrence.stationary.plan import TILE, Block
@@ -26,13 +28,21 @@ _IMPORTS = (
 )
 
 
-def emit(group: ir.Group, types: dict[str, ir.Tensor], gpu: Gpu, precision: str, name: str) -> Emitted:
+def emit(
+    group: ir.Group,
+    types: dict[str, ir.Tensor],
+    gpu: Gpu,
+    precision: str,
+    name: str,
+    around: Around | None = None,
+) -> Emitted:
     """One kernel; see `stationary.emit`.
 
     Raises:
         ir.Declined: as `stationary.emit`.
     """
-    return assembled(GluonKernel, group, gpu, precision, name, imports=_IMPORTS)
+    imports = (*_IMPORTS, *gluon_workers.IMPORTS) if around else _IMPORTS
+    return assembled(GluonKernel, group, gpu, precision, name, around, gluon_workers.TEMPLATES, imports)
 
 
 class GluonKernel(Kernel):
@@ -56,6 +66,18 @@ class GluonKernel(Kernel):
         self._add(f"column = gl.program_id(0) * {TILE} + across")
         self._turn = 0
 
+    def _lane(self) -> str:
+        return "across"
+
+    def _halves(self, pointer: str, offset: str) -> str:
+        return f"{pointer} + ({offset})"
+
+    def _half_bytes(self, elements: int) -> int:
+        return elements
+
+    def _stored_half(self, address: str, value: str) -> str:
+        return f"gl.store({address}, {value}.to(gl.float16))"
+
     def _row_numbers(self, rows: int) -> str:
         return f"gl.arange(0, {self.plan.warps * rows}, layout=gl.SliceLayout(1, accumulator))[:, None]"
 
@@ -73,7 +95,7 @@ class GluonKernel(Kernel):
         address = super()._address(name, width, first, held_as, batch=batch)
         return address if batch else f"{address} + across * 0"
 
-    def _loaded(self, address: str, like: str) -> str:
+    def _loaded(self, address: str, like: str, *, paired: bool = False) -> str:
         return f"gl.load({address})"
 
     def _stored(self, pointer: str, offset: str, value: str, wanted: str) -> str:
@@ -109,14 +131,22 @@ class GluonKernel(Kernel):
                         f"{plain(block.product.left)}_{block.format.dtype}_{part}_shared{turn}",
                         f"gl.allocate_shared_memory(gl.{block.format.dtype}, [{inner}, {TILE}], plain)",
                     )
-        self._add(f"for pair in range({steps // 2}):")
-        self._depth = 2
+        if self.around:
+            first, end = self._epochs()
+            self._add(f"for pair in range({first} // 2, {end} // 2):")
+        else:
+            self._add(f"for pair in range({steps // 2}):")
+        self._depth += 1
         for self._turn in (0, 1):
             self._step(f"(pair * 2 + {self._turn}).to(gl.int64)")
         self._depth = 1
-        if steps % 2:
+        if self.around:
+            self._add("if steps % 2 == 1:")
+            self._depth = 2
+        if self.around or steps % 2:
             self._turn = 0
-            self._step(f"gl.to_tensor({steps - 1}).to(gl.int64)")
+            self._step(f"gl.to_tensor({self._last}).to(gl.int64)")
+        self._depth = 1
 
     def _exchange(self, names: list[str], width: int) -> None:
         inner = self.plan.warps * self.plan.rows(width)

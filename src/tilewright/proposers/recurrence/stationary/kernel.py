@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from tilewright.proposers.recurrence import ir
 from tilewright.proposers.recurrence.ops import OPS
+from tilewright.proposers.recurrence.stationary.around import Around
+from tilewright.proposers.recurrence.stationary.board import BoardWriter
 from tilewright.proposers.recurrence.stationary.plan import TILE, Block, Plan
-from tilewright.proposers.recurrence.stationary.writer import Writer, plain
+from tilewright.proposers.recurrence.stationary.writer import plain
 
 _HELPED = ("tanh", "sigmoid")  # operations that have helpers of inline assembly
 
 
-class Kernel(Writer):
+class Kernel(BoardWriter):
     """Writes one kernel.
 
     Attributes:
         packed: (wrapper argument, block) of each weight.
     """
 
-    def __init__(self, member: ir.Recurrence, blocks: tuple[Block, ...], plan: Plan, name: str) -> None:
+    def __init__(
+        self,
+        member: ir.Recurrence,
+        blocks: tuple[Block, ...],
+        plan: Plan,
+        name: str,
+        around: Around | None = None,
+    ) -> None:
         super().__init__(member, plan, name)
         self.blocks = blocks
+        self.around = around
+        self._columns: dict[str, int] = {}
+        self.programs = -(-member.batch // TILE)
         self.packed: list[tuple[str, Block]] = []
         self._text: dict[str, str] = {}  # of a value: a variable, or a constant
         self._width = {item.name: item.width for item in (*member.states, *member.streams, *member.body)}
@@ -37,16 +49,22 @@ class Kernel(Writer):
     def source(self) -> str:
         """The kernel, decorated."""
         self._axes()
-        if self.steps_given:
+        if self.around:
+            self.parameters += self._shared_parameters()
+        elif self.steps_given:
             count = f"{plain(self.member.streams[0].value)}.shape[0]"
             self._parameter("steps", count, constant=True)  # one more register held would spill
         if self.member.batch % TILE:
             self._add(f"read = {self._tl}.minimum(column, {self.member.batch - 1})")
         self._values_before()
-        self._known_before = frozenset(self._text)
+        if not self.around:
+            self._streams_before()
         for block in self.blocks:
             if block.weight not in self._weights:
                 self._weights[block.weight] = self._weight(len(self._weights), block)
+        if self.around:  # the weights come while the first tiles of the stream are computed
+            self._streams_before()
+        self._known_before = frozenset(self._text)
         self._loop()
         self._last_step()
         head = f"@{self._decorator}\ndef {self.name}({', '.join(self.parameters)}):\n"
@@ -54,15 +72,19 @@ class Kernel(Writer):
         return head + doc + "\n".join(self._lines) + "\n"
 
     def _loop(self) -> None:
-        self._add(f"for step in range({'steps' if self.steps_given else self.member.steps}):")
-        self._depth = 2
+        if self.around:
+            first, end = self._epochs()
+            self._add(f"for step in range({first}, {end}):")
+        else:
+            self._add(f"for step in range({'steps' if self.steps_given else self.member.steps}):")
+        self._depth += 1
         self._step("tl.cast(step, tl.int64)")
         self._depth = 1
 
     @property
     def steps_given(self) -> bool:
         """Whether the kernel is handed the number of steps, which a stream says."""
-        return self._takes_any_steps and bool(self.member.streams)
+        return bool(self.around) or (self._takes_any_steps and bool(self.member.streams))
 
     @property
     def _last(self) -> str:
@@ -81,7 +103,8 @@ class Kernel(Writer):
             self._add(f"ahead = {self._tl}.minimum(now + 1, {last})")
         for variable, at, stride in self._streams:
             place = f"{at} + ahead * {self._bytes(stride)}"
-            self._add(f"{variable}_ahead = {self._loaded(place, variable)}")
+            loaded = self._loaded(place, variable, paired=self.around is not None)
+            self._add(f"{variable}_ahead = {loaded}")
         self._waiting = self._late()
         if self._waiting:
             before = f"minimum(now + 1, {last})" if self.member.reverse else "maximum(now - 1, 0)"
@@ -111,7 +134,7 @@ class Kernel(Writer):
         member = self.member
         for state in member.states:
             name = f"{plain(state.name)}_start"
-            self._pointer(name, plain(state.initial), "b", "w")
+            self._pointer(name, plain(state.initial), state.width, "b", "w")
             held_as = self._held_as(state.name)
             self._bring(state.name, self._address(name, state.width, 0, held_as, batch=True), held_as)
         for operand in member.operands:
@@ -121,26 +144,41 @@ class Kernel(Writer):
                 self._text[operand.name] = plain(operand.name)
                 self._add(f"{plain(operand.name)} = {self._tl}.load({name})")
                 continue
-            self._pointer(name, plain(operand.value), *("b", "w")[-len(operand.shape) :])
+            columns = operand.shape[-1]
+            self._pointer(name, plain(operand.value), columns, *("b", "w")[-len(operand.shape) :])
             for key, first, width in self._pieces(operand.name, operand.shape[-1]):
                 held_as = self._held_as(key)
                 address = self._address(name, width, first, held_as, batch=len(operand.shape) == 2)
                 self._bring(key, address, held_as)
+
+    def _streams_before(self) -> None:
+        member = self.member
         for stream in member.streams:
             name = f"{plain(stream.name)}_all"
-            self._pointer(name, plain(stream.value), "t", "b", "w")
+            stride = f"{name}_t"
+            if self.around:
+                stride = str(self.programs * stream.width * TILE)
+                self._awaited("0")
+            else:
+                self._pointer(name, plain(stream.value), stream.width, "t", "b", "w")
             for key, first, width in self._pieces(stream.name, stream.width):
                 at = f"{plain(key)}_at"
                 held_as = self._held_as(key)
-                self._add(f"{at} = {self._address(name, width, first, held_as, batch=True)}")
-                first_read = f"{at} + {self._last} * {self._bytes(f'{name}_t')}" if member.reverse else at
-                self._bring(key, first_read, held_as)
-                self._streams.append((self._text[key], at, f"{name}_t"))
+                address = (
+                    self._of_stream(stream, first, width, held_as)
+                    if self.around
+                    else self._address(name, width, first, held_as, batch=True)
+                )
+                self._add(f"{at} = {address}")
+                first_read = f"{at} + {self._last} * {self._bytes(stride)}" if member.reverse else at
+                self._bring(key, first_read, held_as, paired=self.around is not None)
+                self._streams.append((self._text[key], at, stride))
+        self._place_of_result()
 
-    def _bring(self, value: str, address: str, width: int) -> None:
+    def _bring(self, value: str, address: str, width: int, *, paired: bool = False) -> None:
         """Load a value in the accumulator's layout of a width."""
         self._text[value] = plain(value)
-        self._add(f"{plain(value)} = {self._loaded(address, self._like(width))}")
+        self._add(f"{plain(value)} = {self._loaded(address, self._like(width), paired=paired)}")
 
     def _held_as(self, name: str) -> int:
         """The width of the layout a value is held in: a single column in every row of what reads it."""
@@ -378,15 +416,23 @@ class Kernel(Writer):
         """Results of every step that are stored one step late, with the state that holds them then."""
         if not self._stores_late or not self.blocks:
             return []
+        leaving = self._leaving()
         states = {source: state for state, source in self.member.following}
         states |= {state.name: state.name for state in self.member.states}
-        return [(r, states[r.source]) for r in self.member.results if r.every_step and r.source in states]
+        return [(r, states[r.source]) for r in leaving if r.every_step and r.source in states]
+
+    def _leaving(self) -> list[ir.Result]:
+        """Results that are stored: all but those which only a product of the same launch reads."""
+        if self.around is None:
+            return list(self.member.results)
+        wanted = self.around.returned | {self.around.result}
+        return [result for result in self.member.results if result.name in wanted]
 
     def _every_step(self) -> None:
         following = dict(self.member.following)
         states = {state.name for state in self.member.states}
         late = [result for result, _ in self._late()]
-        for result in self.member.results:
+        for result in self._leaving():
             is_state = result.source in states
             if result not in late and (result.every_step or not is_state):
                 source = following[result.source] if is_state else result.source
@@ -396,11 +442,16 @@ class Kernel(Writer):
         for result, state in self._late():
             self._store(result, self._text[state], "0" if self.member.reverse else self._last)
         states = {state.name for state in self.member.states}
-        for result in self.member.results:
+        for result in self._leaving():
             if not result.every_step and result.source in states:
                 self._store(result, self._text[result.source])
 
     def _store(self, result: ir.Result, value: str, when: str = "now") -> None:
+        if self.around and result.name == self.around.result:
+            place = {"now": "(now + 1)", "before": "now"}.get(when, "steps")
+            self._add(self._published(place, value))
+            if result.name not in self.around.returned:
+                return
         width, batch = self._width[result.source], self.member.batch
         name = f"{plain(result.name)}_out"
         self._parameter(name, plain(result.name))

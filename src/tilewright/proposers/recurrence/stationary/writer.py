@@ -93,25 +93,30 @@ class Writer:
             self.arguments.append(argument)
         return name
 
-    def _pointer(self, name: str, value: str, *axes: str) -> None:
+    def _pointer(self, name: str, value: str, columns: int, *axes: str) -> None:
         """A pointer and its strides, `axes` naming the dimensions ("t", "b", "w") of the tensor."""
         if name not in self.parameters:
             self.parameters += [name, *(f"{name}_{axis}: {self._tl}.constexpr" for axis in axes)]
             self.arguments += [value, f"*{value}.stride()"]
 
+    def _stride(self, name: str, axis: str) -> str:
+        """How far apart neighbours along an axis of a pointer's tensor lie."""
+        return f"{name}_{axis}"
+
     def _address(self, name: str, width: int, first: int, held_as: int, *, batch: bool) -> str:
         """Addresses of columns first … first + width of a [B, W] or [W] tensor."""
-        rows = self._rows(width, held_as)
-        offset = f"({rows} + {first}) * {name}_w" if first else f"{rows} * {name}_w"
+        rows, along = self._rows(width, held_as), self._stride(name, "w")
+        offset = f"({rows} + {first}) * {along}" if first else f"{rows} * {along}"
         if batch:
-            offset += f" + {self._read()} * {name}_b"
+            offset += f" + {self._read()} * {self._stride(name, 'b')}"
         return self._place(name, offset)
 
     def _place(self, pointer: str, offset: str) -> str:
         return f"{pointer}.to(tl.int64) + 4 * ({offset}).to(tl.int64)"
 
-    def _loaded(self, address: str, like: str) -> str:
-        return self._use("load_like", address, like)
+    def _loaded(self, address: str, like: str, *, paired: bool = False) -> str:
+        """float32 at addresses; `paired` where each thread's come in pairs of neighbours."""
+        return self._use("load_pair_like" if paired else "load_like", address, like)
 
     def _one_row(self, text: str) -> str:
         """Any row of a value whose rows are all the same."""

@@ -1,0 +1,112 @@
+"""Files whose one launch runs a loop and the products around it, judged under Triton's interpreter."""
+
+from __future__ import annotations
+
+import pytest
+
+from tilewright.contract import breaches
+from tilewright.gpu.catalogue import find
+from tilewright.judge.api import check
+from tilewright.kernelfile import KernelFile
+from tilewright.problem import Problem
+from tilewright.proposers.base import Situation
+from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
+from tilewright.stages.catalogue import stages
+
+pytestmark = pytest.mark.interpreted
+
+SOURCE = """import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.{cell}
+        self.head = nn.Linear({hidden}, {outputs}, bias={bias})
+
+    def forward(self, x):
+        {body}
+
+
+def get_inputs():
+    return [torch.randn({steps}, {batch}, {inputs})]
+
+
+def get_init_inputs():
+    return []
+"""
+RNN = "rnn = nn.{kind}({inputs}, {hidden}, bias={bias})"
+HEAD = "return self.head(self.rnn(x)[0])"
+BOTH = "seen, last = self.rnn(x)\n        return self.head(seen), seen, last"
+ONLY = "return self.rnn(x)[0]"
+
+
+def problem(
+    kind: str,
+    steps: int,
+    batch: int,
+    inputs: int,
+    hidden: int,
+    outputs: int,
+    body: str = HEAD,
+    bias: bool = True,
+) -> Problem:
+    sizes = {"steps": steps, "batch": batch, "inputs": inputs, "hidden": hidden, "outputs": outputs}
+    cell = RNN.format(kind=kind, bias=bias, **sizes)
+    return Problem.from_source(SOURCE.format(cell=cell, body=body, bias=bias, **sizes))
+
+
+def written(posed: Problem, precision: str = "tf32", dialect: str = "triton") -> str:
+    gpu = find("h200")
+    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
+    situation = Situation(posed, None, None, gpu, stage, {}, precision, dialect=dialect, plan="stationary")
+    proposals = RecurrenceCompiler().propose(situation)
+    assert proposals.candidates, proposals.notes
+    return proposals.candidates[0].source
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps", "batch", "inputs", "hidden", "outputs", "body", "bias"),
+    [
+        ("RNN", 7, 1, 20, 32, 5, HEAD, True),
+        ("RNN", 35, 3, 70, 20, 70, HEAD, True),  # epochs of 32 steps and of 3, columns in two tiles
+        ("RNN", 33, 17, 16, 16, 16, HEAD, False),  # three programs, half a tile of rows at the end
+        ("RNN", 4, 8, 64, 64, 64, BOTH, True),
+        ("LSTM", 5, 9, 12, 24, 3, HEAD, True),
+        ("GRU", 6, 2, 12, 17, 3, ONLY, True),
+    ],
+)
+def test_one_launch_computes_what_the_reference_computes(
+    kind: str, steps: int, batch: int, inputs: int, hidden: int, outputs: int, body: str, bias: bool
+) -> None:
+    posed = problem(kind, steps, batch, inputs, hidden, outputs, body, bias)
+    source = written(posed)
+    assert "launch_cooperative_grid=True" in source and "project(" not in source
+    verdict = check(posed, source, precision="tf32")
+    assert verdict.correct, verdict.reason
+    assert breaches(KernelFile.parse(source, "best.py"), posed.source) == ()
+
+
+def test_the_gluon_file_keeps_the_contract() -> None:
+    posed = problem("RNN", 7, 8, 20, 64, 5)
+    source = written(posed, dialect="gluon")
+    assert "launch_cooperative_grid=True" in source
+    assert breaches(KernelFile.parse(source, "best.py"), posed.source) == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "precision"),
+    [
+        (HEAD, "float32"),  # half precision would not hold the result
+        ("return self.head(self.rnn(torch.flip(x, (0,)))[0])", "float16"),
+    ],
+)
+def test_other_precisions_keep_their_launches(body: str, precision: str) -> None:
+    source = written(problem("RNN", 7, 8, 20, 64, 5, body), precision)
+    assert "launch_cooperative_grid=True" not in source and "project(" in source
+
+
+def test_more_rows_than_the_workers_keep_up_with_are_projected_beforehand() -> None:
+    source = written(problem("RNN", 7, 512, 512, 64, 5))
+    assert "launch_cooperative_grid=True" not in source and "project(" in source

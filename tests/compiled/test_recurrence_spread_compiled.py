@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "recurrence"))
 import cells  # noqa: E402
 
 from tilewright.proposers.recurrence import ops  # noqa: E402
+from tilewright.proposers.recurrence.emit import assembly  # noqa: E402
 from tilewright.proposers.recurrence.ir import Declined  # noqa: E402
 from tilewright.proposers.recurrence.spread.emit import emit  # noqa: E402
 
@@ -23,9 +24,11 @@ pytestmark = pytest.mark.compiled
 STEPS = 8
 
 
-def file_and_problem(gpu: str, kind: str, layers: int, directions: int, batch: int, hidden: int):
+def file_and_problem(
+    gpu: str, kind: str, layers: int, directions: int, batch: int, hidden: int, precision: str = "tf32"
+):
     group, types, values = cells.group(kind, layers, STEPS, batch, hidden, directions=directions)
-    made = emit(group, types, find(gpu), "tf32", "spread")
+    made = emit(group, types, find(gpu), precision, "spread")
     for packed in made.packed:
         values[packed.name] = eval(packed.expression, {"torch": torch, **values})
     draws = ", ".join(
@@ -36,7 +39,8 @@ def file_and_problem(gpu: str, kind: str, layers: int, directions: int, batch: i
         f"{head}\n\nclass Model(nn.Module):\n    def forward(self, *values):\n        return values[0]\n\n\n"
         f"def get_inputs():\n    return [{draws}]\n\n\ndef get_init_inputs():\n    return []\n"
     )
-    helpers = "\n\n".join(ops.HELPERS[name] for name in made.helpers)
+    texts = ops.HELPERS | assembly.HELPERS
+    helpers = "\n\n".join(texts[name] for name in made.helpers)
     file = (
         f"{head}import triton\nimport triton.language as tl\n\n\n{helpers}\n\n{made.kernels}\n\n"
         f"{made.wrapper}\n\n"
@@ -60,6 +64,16 @@ def test_fits_without_spills(
     assert not kernels[0].problem
     assert (kernels[0].spills.in_loop, kernels[0].spills.outside) == (0, 0)
     assert kernels[0].shared_dynamic_bytes <= find(gpu).shared_memory_per_block_bytes
+
+
+@pytest.mark.parametrize("gpu", ["H100", "RTX 4090"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_other_operands_fit_as_well(gpu: str, precision: str) -> None:
+    file, problem = file_and_problem(gpu, "lstm", 2, 1, 5, 96, precision)
+    kernels = [k for k in inspect(problem, file, find(gpu)).resources if k.kernel == "spread_kernel"]
+    assert len(kernels) == 1
+    assert not kernels[0].problem
+    assert kernels[0].spills.in_loop == 0
 
 
 def test_a_batch_that_needs_more_sms_than_there_are_is_declined() -> None:

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from tilewright.judge.interpreted import exchange
+from tilewright.judge.interpreted.cooperative import BATON, SPIN
 
 _TANH = """{
 .reg .f32 e;
@@ -76,6 +80,7 @@ def _store(operands: Sequence[Any], dtype: Any) -> Any:
     address = np.ascontiguousarray(operands[0]).astype(np.uint64)
     mask = operands[2] != 0 if len(operands) == 3 else np.ones(address.shape, bool)
     interpreter.store(address, np.ascontiguousarray(operands[1]), np.ascontiguousarray(mask))
+    BATON.stores += 1
     return np.zeros(address.shape, dtype)
 
 
@@ -107,6 +112,16 @@ def _approximate_sigmoid(operands: Sequence[Any], dtype: Any) -> Any:
     return (half + half * np.tanh(half * operands[0])).astype(dtype)
 
 
+def _same(operands: Sequence[Any], dtype: Any) -> Any:
+    return operands[0]
+
+
+def _with_bits(
+    meaning: Callable[[Sequence[Any], int], Any], bits: int, operands: Sequence[Any], dtype: Any
+) -> Any:
+    return meaning(operands, bits)
+
+
 FORMS = {
     "load": Form("ld.global.f32 $0, [$1];", "=f,l,f", False, _load),
     "load_weight": Form("ld.global.nc.b16 $0, [$1];", "=h,l,h", True, _load),
@@ -118,18 +133,40 @@ FORMS = {
     "sigmoid": Form(_SIGMOID, "=f,f", True, _sigmoid),
     "approximate_tanh": Form("tanh.approx.f32 $0, $1;", "=f,f", True, _approximate_tanh),
     "approximate_sigmoid": Form(_APPROXIMATE_SIGMOID, "=f,f", True, _approximate_sigmoid),
+    "pause": Form(exchange.PAUSE, exchange.SAME_CONSTRAINTS, False, _same),
+    "keep_16": Form(exchange.SAME, exchange.SAME_CONSTRAINTS, True, _same, 2),
+    "keep_32": Form(exchange.SAME_FLOAT, exchange.SAME_FLOAT_CONSTRAINTS, True, _same),
 }
+
+
+for _bits in (16, 32):
+    FORMS[f"publish_{_bits}"] = Form(
+        exchange.PUBLISH.format(bits=_bits), exchange.PUBLISH_CONSTRAINTS[_bits], False, _store
+    )
+    FORMS[f"take_apart_{_bits}"] = Form(
+        exchange.TAKE_APART[_bits],
+        exchange.TAKE_APART_CONSTRAINTS[_bits],
+        True,
+        partial(_with_bits, exchange.mean_take_apart, _bits),
+    )
+    FORMS[f"hold_{_bits}"] = Form(exchange.SAME, exchange.SAME_CONSTRAINTS, False, _same, 32 // _bits)
+
+
+def arrived(operand: str, count: int, pack: int) -> Form:
+    """The wait for `count` tiles of words, `pack` of each in a thread; see `exchange.arrived`."""
+    asm, constraints = exchange.arrived(operand, count, pack)
+    meaning = partial(_with_bits, exchange.mean_arrived, exchange.BITS[operand])
+    return Form(asm, constraints, False, meaning, pack)
 
 
 class _Results:
     """What the builder's call returns: its results by number."""
 
-    def __init__(self, handle: Any) -> None:
-        self._handle = handle
+    def __init__(self, handles: Sequence[Any]) -> None:
+        self._handles = handles
 
     def get_result(self, index: int) -> Any:
-        assert index == 0
-        return self._handle
+        return self._handles[index]
 
 
 def enable() -> None:
@@ -143,12 +180,22 @@ def enable() -> None:
     def create(
         builder: Any, asm: str, constraints: str, values: Any, types: Any, pure: bool, pack: int
     ) -> Any:
-        meaning = known.get((asm, constraints, pack))
-        if meaning is None or len(types) != 1:
+        key = (asm, constraints, pack)
+        if key not in known and SPIN in asm:
+            known.update(_waits(len(types), pack))
+        if key not in known:
             return original(builder, asm, constraints, values, types, pure, pack)
-        scalar = types[0].scalar
-        data = meaning([value.data for value in values], interpreter._get_np_dtype(scalar))
+        scalars = [kind.scalar for kind in types]
+        found = known[key]([value.data for value in values], interpreter._get_np_dtype(scalars[0]))
         shape = np.broadcast_shapes(*(value.data.shape for value in values))
-        return _Results(interpreter.TensorHandle(np.broadcast_to(data, shape), scalar))
+        results = zip(found if isinstance(found, list) else [found], scalars, strict=True)
+        return _Results(
+            [interpreter.TensorHandle(np.broadcast_to(data, shape), scalar) for data, scalar in results]
+        )
 
     interpreter.InterpreterBuilder.create_inline_asm = create
+
+
+def _waits(count: int, pack: int) -> dict[tuple[str, str, int], Callable[[Sequence[Any], Any], Any]]:
+    forms = [arrived(operand, count, pack) for operand in exchange.BITS]
+    return {(form.asm, form.constraints, form.pack): form.meaning for form in forms}

@@ -2,8 +2,8 @@
 
 The interpreter runs the programs of a grid one after another, so a program that waits for a later one never
 ends. Here each program of such a kernel is a coroutine, a thread that runs only while it holds the baton, and
-passes the baton on at every atomic operation and every volatile load: the only ways to wait. Programs run in
-turn, as if all were resident. Kernels without such operations run as before.
+passes the baton on at every atomic operation, every volatile load and in assembly that waits: the only ways
+to wait. Programs run in turn, as if all were resident. Kernels without such operations run as before.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from triton.runtime import interpreter
 
 IDLE_ROUNDS = 200  # turns of every program without one store: they wait for what nobody writes
 STACK_BYTES = 2**20  # of a program's thread
+SPIN = "again:"  # the label that assembly which waits goes back to
 ATOMICS = ("create_atomic_rmw", "create_atomic_cas", "create_atomic_load", "create_atomic_poll")
 
 
@@ -131,11 +132,13 @@ def install() -> None:
 
 
 def waits(function: Any, seen: frozenset[str] = frozenset()) -> bool:
-    """Whether a kernel, or a function it calls, has an atomic operation or a volatile load."""
+    """Whether a kernel, or a function it calls, has an atomic operation, a volatile load or a wait."""
     code = function.__code__
     if any(name.startswith("atomic_") for name in code.co_names):
         return True
     if any(isinstance(keywords, tuple) and "volatile" in keywords for keywords in code.co_consts):
+        return True
+    if any(isinstance(text, str) and SPIN in text for text in code.co_consts):
         return True
     for name in set(code.co_names) - seen:
         called = getattr(function.__globals__.get(name), "fn", None)
@@ -177,7 +180,8 @@ def _run(programs: list[_Program]) -> None:
             raise Stuck(f"{len(waiting)} programs of a grid wait for one another, and none goes on")
 
 
-def _pass_on() -> None:
+def pass_on() -> None:
+    """Let the other programs run; at once where no program is running."""
     program = threading.current_thread()
     if isinstance(program, _Program):
         program.pass_on()
@@ -185,7 +189,7 @@ def _pass_on() -> None:
 
 def _yielding(original: Callable[..., Any]) -> Callable[..., Any]:
     def atomic(*args: Any, **kwargs: Any) -> Any:
-        _pass_on()
+        pass_on()
         handle = original(*args, **kwargs)
         BATON.stores += any(np.any(getattr(a, "data", 0) != 0) for a in args[3:4])  # adding 0 only reads
         if BATON.alone:
@@ -199,7 +203,7 @@ def _yielding_load(original: Callable[..., Any]) -> Callable[..., Any]:
     def load(*args: Any, **kwargs: Any) -> Any:
         volatile = kwargs.get("is_volatile", args[-1])  # the last argument in every version
         if volatile:
-            _pass_on()
+            pass_on()
         handle = original(*args, **kwargs)
         if volatile and BATON.alone:
             handle.data = np.zeros_like(handle.data)

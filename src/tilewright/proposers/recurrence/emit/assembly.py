@@ -5,25 +5,29 @@ Their text is `judge.assembly.FORMS`, which also says what each means under Trit
 
 from __future__ import annotations
 
-from tilewright.judge.interpreted.assembly import FORMS
+from tilewright.judge.interpreted.assembly import FORMS, Form
 from tilewright.proposers.recurrence import ops
 
 
-def _helper(name: str, form: str, parameters: str, doc: str, dtype: str) -> str:
-    asm = FORMS[form].asm
-    quoted = f'"""{asm}"""' if "\n" in asm else f'"{asm}"'
+def helper(name: str, form: Form, parameters: str, doc: str, dtype: str) -> str:
+    """A @triton.jit function whose body is one form of assembly."""
+    quoted = f'"""{form.asm}"""' if "\n" in form.asm else f'"{form.asm}"'
     return f'''@triton.jit
 def {name}({parameters}):
     """{doc}"""
     return tl.inline_asm_elementwise(
         {quoted},
-        "{FORMS[form].constraints}",
+        "{form.constraints}",
         [{parameters}],
         dtype={dtype},
-        is_pure={FORMS[form].pure},
-        pack={FORMS[form].pack},
+        is_pure={form.pure},
+        pack={form.pack},
     )
 '''
+
+
+def _helper(name: str, form: str, parameters: str, doc: str, dtype: str) -> str:
+    return helper(name, FORMS[form], parameters, doc, dtype)
 
 
 HELPERS = {

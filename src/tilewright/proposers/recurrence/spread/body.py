@@ -21,6 +21,8 @@ RESERVED = frozenset({
     "None", "True", "False", "range", "from", "float",
 })  # fmt: skip
 
+HELPED = ("tanh", "sigmoid")  # operations that have helpers of inline assembly
+
 
 def padded_gates(count: int) -> int:
     """Gates of a tile that holds `count`: a power of two, as tiles must be."""
@@ -58,10 +60,12 @@ class Step:
     Args:
         hidden: H; tiles and gates hold the units of one CTA.
         prefix: of the helpers that take a tile apart.
+        activation: what the helpers of tanh and sigmoid begin with, "quick" or "approximate".
     """
 
     hidden: int
     prefix: str
+    activation: str
     values: dict[str, Shown] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
@@ -93,19 +97,21 @@ class Step:
             return
         if node.op not in OPS:
             raise Declined(f"{node.op} mixes columns, which different CTAs hold")
-        operation = OPS[node.op]
-        self.helpers.update(operation.uses)
+        expression = OPS[node.op].triton
+        if node.op in HELPED:
+            self.helpers.add(f"{self.activation}_{node.op}")
+            expression = f"{self.activation}_{expression}"
         count = self.gates_of(node.width, f"the result of {node.op}")
         shown = [self.values[a.name] for a in node.args if isinstance(a, Name)]
         rows, columns = any(s.rows for s in shown), any(s.columns for s in shown)
         target = variable(node.name)
         if count > 1 and all(s.tile is not None or s.count == 0 for s in shown):
-            self._write(target, operation.triton, [self._tiled(a) for a in node.args])
+            self._write(target, expression, [self._tiled(a) for a in node.args])
             self.bind(node.name, Shown((), target, count, rows, columns))
             return
         targets = (target,) if count <= 1 else tuple(f"{target}_{gate}" for gate in range(count))
         for gate, piece in enumerate(targets):
-            self._write(piece, operation.triton, [self._gate(a, gate, count) for a in node.args])
+            self._write(piece, expression, [self._gate(a, gate, count) for a in node.args])
         self.bind(node.name, Shown(targets, None, count, rows, columns))
 
     def separate(self, name: str) -> tuple[str, ...]:

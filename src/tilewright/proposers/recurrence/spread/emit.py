@@ -6,10 +6,10 @@ step; every CTA of the member reads it from there, and so do the CTAs of the mem
 buffer is filled beforehand with a bit pattern that no number has, and a reader loads until it is gone. So a
 value is its own flag, nothing is overwritten, and no order between different addresses is relied on.
 
-Readers load with ld.volatile; publishing is a plain st.global. PTX's memory model calls that a race, although
-each value is stored once and whole. Publishing with st.relaxed, in words of two values, took away that
-objection and more than doubled the step on an H200 (2.4 to 5.3 µs for six layers of LSTM), with the other
-changes made beside it; it waits for a measurement that tells them apart.
+Values are published with st.relaxed, from the registers that hold them, and read in words of 64 bits, each of
+several values: volatile loads at first, then ld.relaxed in a loop for words that lack one. What is stored once
+and whole is not seen in part, which GPUs keep to although PTX's memory model says so only of accesses of one
+size. How a step is laid out in time is said in `function.Function`, how it reads in `reading`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from textwrap import dedent, indent
+from textwrap import dedent
+
+from tilewright.judge.interpreted import exchange
+from tilewright.judge.interpreted.assembly import FORMS, arrived
+from tilewright.proposers.recurrence.emit.assembly import helper
 
 TRITON = {"fp16": "tl.float16", "bf16": "tl.bfloat16", "fp32": "tl.float32"}
 BITS = {"fp16": "tl.int16", "bf16": "tl.int16", "fp32": "tl.int32"}
@@ -52,31 +56,66 @@ def _renamed(line: str, inner: str, outer: str, offset: int, count: int) -> str:
     return f"{targets} = {expression}"
 
 
-def arrived_helper(name: str, operand: str, count: int, axes: int) -> str:
-    """The wait: loads that bypass L1, again and again, until no element is missing.
+def arrived_helper(name: str, operand: str, count: int, pack: int) -> str:
+    """The wait for `count` tiles of words, `pack` of each in a thread."""
+    addresses = [f"address_{i}" for i in range(count)] if count > 1 else ["address"]
+    words = [f"words_{i}" for i in range(count)] if count > 1 else ["words"]
+    dtype = f"({', '.join(['tl.int64'] * count)})" if count > 1 else "tl.int64"
+    doc = "Words once none of them lacks a value: loaded again until then."
+    form = arrived(operand, count, pack)
+    return helper(f"{name}_arrived_{count}x{pack}", form, ", ".join([*addresses, *words]), doc, dtype)
 
-    Args:
-        count: of the tiles loaded. axes: of each tile.
+
+def kept_helper(name: str, operand: str) -> str:
+    """Weights as a step multiplies by them. The assembly does nothing; see `FORMS`."""
+    doc = "Weights in registers; the compiler would leave them in shared memory and read them every step."
+    form = FORMS[f"keep_{exchange.BITS[operand]}"]
+    return helper(f"{name}_kept", form, "weights", doc, TRITON[operand])
+
+
+def row_helper(name: str, operand: str, axes: int) -> str:
+    """Words taken apart into the values of a product's left operand.
+
+    The last assembly does nothing. Its layout is that of the loads, so that a single conversion, of whole
+    rows, stands between them and the product.
     """
-    places = [f"place_{i}" for i in range(count)] if count > 1 else ["place"]
-    values = [f"bits_{i}" for i in range(count)] if count > 1 else ["bits"]
-    load = "\n".join(
-        f"{value} = tl.load({place}, mask=live, other=0, volatile=True)"
-        for value, place in zip(values, places, strict=True)
+    bits = exchange.BITS[operand]
+    parts = ["a", "b", "c", "d"][: 64 // bits]
+    joined = "tl.join(tl.join(a, c), tl.join(b, d))" if bits == 16 else "tl.join(a, b)"
+    shape = ", ".join(
+        [*(f"words.shape[{axis}]" for axis in range(axes - 1)), f"{len(parts)} * words.shape[{axes - 1}]"]
     )
-    missing = " | ".join(f"({value} == -1)" if count > 1 else f"{value} == -1" for value in values)
-    any_missing = f"({missing}).to(tl.int32)"
-    for axis in reversed(range(axes)):
-        any_missing = f"tl.max({any_missing}, axis={axis})"
-    returned = ", ".join(f"{value}.to({TRITON[operand]}, bitcast=True)" for value in values)
+    apart, hold = FORMS[f"take_apart_{bits}"], FORMS[f"hold_{bits}"]
     return (
-        f"@triton.jit\ndef {name}_arrived_{count}({', '.join(places)}, live):\n"
-        '    """What other CTAs publish there, once all of it is there: all bits set means not yet."""\n'
-        f"{indent(load, '    ')}\n"
-        f"    while {any_missing} != 0:\n"
-        f"{indent(load, '        ')}\n"
-        f"    return {returned}\n"
+        f"@triton.jit\ndef {name}_row(words):\n"
+        f'    """Words [rows, n] as the {len(parts)}n values of {bits} bits that they hold."""\n'
+        f"    {', '.join(parts)} = tl.inline_asm_elementwise(\n"
+        f'        "{apart.asm}", "{apart.constraints}", [words], dtype=({f"tl.int{bits}, " * len(parts)}),\n'
+        f"        is_pure=True, pack=1,\n    )\n"
+        f"    values = {joined}.reshape({shape})\n"
+        f'    values = tl.inline_asm_elementwise(\n        "{hold.asm}", "{hold.constraints}", [values],'
+        f" dtype=tl.int{bits}, is_pure=False, pack={hold.pack},\n    )\n"
+        f"    return values.to({TRITON[operand]}, bitcast=True)\n"
     )
+
+
+def pause_helper(name: str) -> str:
+    """A short wait, where there is nothing else to do before others' values can be there."""
+    doc = "Waits 250 cycles."
+    return helper(f"{name}_pause", FORMS["pause"], "x", doc, "tl.int32")
+
+
+def publish_helper(name: str, operand: str) -> str:
+    """Stores of what other CTAs wait for."""
+    doc = "Stores values where wanted is not 0, in the layout they have."
+    form = FORMS[f"publish_{exchange.BITS[operand]}"]
+    return helper(f"{name}_publish", form, "address, bits, wanted", doc, "tl.int32")
+
+
+def apart_helper(name: str) -> str:
+    """Keeps a sum of two products from becoming one chain."""
+    doc = "x; the compiler would have one product wait for the other and accumulate onto it."
+    return helper(f"{name}_apart", FORMS["keep_32"], "x", doc, "tl.float32")
 
 
 def bits_helper(name: str, operand: str) -> str:

@@ -71,6 +71,7 @@ class Members:
     Args:
         operand: Triton type of the products' operands: "fp16", "bf16", "fp32".
         input_precision: of tl.dot, for float32 operands.
+        approximate: whether tanh and sigmoid may err by 2^-11, as much as the operands of the products.
     """
 
     all: tuple[Member, ...]
@@ -78,6 +79,7 @@ class Members:
     types: dict[str, Tensor]
     operand: str
     input_precision: str | None
+    approximate: bool
 
     @property
     def copies(self) -> int:
@@ -104,6 +106,7 @@ def network(group: Group, types: dict[str, Tensor], precision: str, wanted: froz
         types,
         operand,
         INPUT_PRECISION[precision] if operand == "fp32" else None,
+        precision != "float32",
     )
 
 

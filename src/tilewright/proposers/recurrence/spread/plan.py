@@ -91,10 +91,12 @@ def ctas_of(hidden: int, units: int) -> int:
 def chunks(inner: int, split: int = 1) -> tuple[tuple[int, int], ...]:
     """(first column, columns) of the loads that read `inner` columns: powers of two, as tiles must be.
 
-    Where warps share the columns, each has 16 of every load at least: the last may reach beyond `inner`.
+    Two at least, of the same width, so that their products need not wait for one another. Where warps share
+    the columns, each has 16 of every load at least: the last may reach beyond `inner`.
     """
     least = MMA_INNER * split
-    longest = max(LONGEST_CHUNK, least)
+    half = 1 << (max(2, inner) // 2).bit_length() - 1
+    longest = max(least, min(LONGEST_CHUNK, half) if split == 1 else LONGEST_CHUNK)
     parts: list[tuple[int, int]] = []
     first = 0
     while first < inner:

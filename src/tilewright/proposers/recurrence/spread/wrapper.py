@@ -5,7 +5,7 @@ from __future__ import annotations
 from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.ir import Product
 from tilewright.proposers.recurrence.spread.body import padded_gates, variable
-from tilewright.proposers.recurrence.spread.kernel import given, inner_of, prefixes
+from tilewright.proposers.recurrence.spread.function import given, inner_of, prefixes
 from tilewright.proposers.recurrence.spread.members import Member, Members, Run
 from tilewright.proposers.recurrence.spread.plan import MOST_REGISTERS, Layout
 

@@ -7,9 +7,9 @@ buffer is filled beforehand with a bit pattern that no number has, and a reader 
 value is its own flag, nothing is overwritten, and no order between different addresses is relied on.
 
 Values are published with st.relaxed, from the registers that hold them, and read in words of 64 bits, each of
-several values: volatile loads at first, then ld.relaxed in a loop for words that lack one. What is stored once
-and whole is not seen in part, which GPUs keep to although PTX's memory model says so only of accesses of one
-size. How a step is laid out in time is said in `function.Function`, how it reads in `reading`.
+several values: volatile loads at first, then ld.relaxed in a loop for words that lack one. What is stored
+once and whole is not seen in part: GPUs keep to that, although PTX promises it only for accesses
+of one size. `function.Function` says in which order a step does what, `reading` how it reads.
 """
 
 from __future__ import annotations

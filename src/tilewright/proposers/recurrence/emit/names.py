@@ -21,6 +21,7 @@ TAKEN = frozenset(
         "triton",
         "tl",
         "expect",
+        "held",
         "project",
         "multiply",
         *ops.HELPERS,

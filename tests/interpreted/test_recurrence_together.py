@@ -40,6 +40,7 @@ RNN = "rnn = nn.{kind}({inputs}, {hidden}, bias={bias})"
 HEAD = "return self.head(self.rnn(x)[0])"
 BOTH = "seen, last = self.rnn(x)\n        return self.head(seen), seen, last"
 ONLY = "return self.rnn(x)[0]"
+FIRST = "return self.rnn(x.transpose(0, 1))[0]"
 
 
 def problem(
@@ -75,6 +76,7 @@ def written(posed: Problem, precision: str = "tf32", dialect: str = "triton") ->
         ("RNN", 4, 8, 64, 64, 64, BOTH, True),
         ("LSTM", 5, 9, 12, 24, 3, HEAD, True),
         ("GRU", 6, 2, 12, 17, 3, ONLY, True),
+        ("RNN", 5, 4, 12, 16, 3, FIRST, True),  # the sequence lies in memory as [batch, steps, inputs]
     ],
 )
 def test_one_launch_computes_what_the_reference_computes(

@@ -33,6 +33,7 @@ TIMED_CLOCK_MHZ = 1980.0  # of the H200
 STATIONARY = {"triton": (0.28, 0.00167), "gluon": (0.24, 0.0016)}  # µs a step, and a matrix instruction
 TOGETHER = 0.73  # of a step's time, where one launch computes the products around the loop
 WAITING, OF_A_WARP, OF_A_CTA, A_MEGABYTE = 1.40, 0.006, 0.0008, 0.2
+FROM_SHARED, FROM_SHARED_OF_A_CTA = 0.0187, 0.0032  # in place of OF_A_…, for weights read from shared memory
 L2_BYTES_PER_CYCLE = 32  # that one multiprocessor draws while all do (H200)
 MATRIX_INNER_BYTES = 32  # of a left operand's row, in one matrix instruction
 
@@ -84,7 +85,7 @@ def streamed_us(
     from_l2 = each_bytes / (L2_BYTES_PER_CYCLE * gpu.clock_mhz)
     from_memory = all_bytes / (gpu.memory_bandwidth_gbs * 1e3) if all_bytes > gpu.l2_bytes else 0.0
     waiting = spread_us(0, warps, ctas, 2 * exchanged_bytes, gpu)
-    computing = (OF_A_WARP + OF_A_CTA * warps) * instructions * _slower(gpu)
+    computing = (FROM_SHARED + FROM_SHARED_OF_A_CTA * warps) * instructions * _slower(gpu)
     return waiting + max(from_l2, from_memory, computing)
 
 

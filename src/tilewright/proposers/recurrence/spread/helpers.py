@@ -13,20 +13,21 @@ BITS = {"fp16": "tl.int16", "bf16": "tl.int16", "fp32": "tl.int32"}
 
 
 def gates_helper(name: str, count: int) -> str:
-    """Takes a tile apart; in the order in which packing puts gates, every thread already holds its own."""
-    if count == 2:
-        body = "return tl.split(tile.reshape(tile.shape[0], tile.shape[1] // 2, 2))"
-        order = "unit, gate"
-    else:
-        high = count // 2
-        parts = f"tile.shape[0], {high}, tile.shape[1] // {count}, 2"
-        body = f"even, odd = tl.split(tile.reshape({parts}))\n    "
+    """Takes a tile apart; in the order in which packing puts gates, a thread already holds two of its own.
+
+    Pairs are told apart before the two of a pair: where a thread does not hold them all, they move once.
+    """
+    pair = f"tile.shape[0], tile.shape[1] // {count}, 2"
+    order = "unit, gate"
+    body = f"return tl.split(tile.reshape({pair}))"
+    if count > 2:
         order = "gate // 2, unit, gate % 2"
-        lines = []
-        for half in ("even", "odd"):
-            lines += _halved(half, high)
-        names = [f"{half}_{i}" for i in range(high) for half in ("even", "odd")]
-        body += "\n    ".join(lines) + f"\n    return {', '.join(names)}"
+        high = count // 2
+        lines = [f"pair = tile.reshape(tile.shape[0], {high}, tile.shape[1] // {high})"]
+        lines += _halved("pair", high)
+        lines += [f"gate_{2 * i}, gate_{2 * i + 1} = tl.split(pair_{i}.reshape({pair}))" for i in range(high)]
+        lines.append(f"return {', '.join(f'gate_{i}' for i in range(count))}")
+        body = "\n    ".join(lines)
     return (
         f"@triton.jit\ndef {name}_gates_{count}(tile):\n"
         f'    """[rows, ({order})] → {count} gates [rows, units]."""\n    {body}\n'

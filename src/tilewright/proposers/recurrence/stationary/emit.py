@@ -1,5 +1,7 @@
 """The whole recurrence in one program per batch tile, its weights stationary in registers (Triton).
 
+Where other products feed the loop or read it, the same launch may compute them: see `stationary.together`.
+
 A value [B, W] of a step is held transposed, as [warps, R, 8]: row r of warp w is column w * R + r of the
 value, the last axis the rows of the batch tile. A product is one batched tl.dot, a warp a batch entry:
 [warps, R, K] @ [warps, K, 8] with the left value broadcast over warps. Batched dots become mma.sync on
@@ -79,51 +81,21 @@ def assembled(
         for argument, block in kernel.packed
     )
     packed += (together.packed_products(around, name),) if around else ()
-    given = [around.before.left] if around else []
-    given += [state.initial for state in member.states] + [operand.value for operand in member.operands]
-    given += [] if around else [stream.value for stream in member.streams]
-    arguments = tuple(dict.fromkeys(given)) + tuple(one.name for one in packed)
-    programs, taken = kernel.programs, list(member.results)
-    if around:
-        taken = [result for result in member.results if result.name in around.returned]
-    lines = [f"def {name}({', '.join(arguments)}):"]
-    doc = f"All steps in {programs} program(s) of {planned.warps} warps"
-    steps = f"{plain(given[0] if around else member.streams[0].value)}.shape[0]" if kernel.steps_given else ""
-    lines.append(f'    """{doc}{", what they feed and read in the others" if around else ""}."""')
-    if around:
-        lines += [f"    steps = {steps}", *together.allocation(kernel, around)]
-        steps = "steps"
-    widths = {item.name: item.width for item in (*member.states, *member.body)}
-    for result in taken:
-        time = f"{steps or member.steps}, " if result.every_step else ""
-        shape = f"({time}{member.batch}, {widths[result.source]})"
-        lines.append(f"    {plain(result.name)} = torch.empty({shape}, device={given[0]}.device)")
-    results = [result.name for result in taken]
-    if around and around.after:
-        shape = f"(steps, {member.batch}, {around.outputs})"
-        lines.append(f"    {plain(around.after.name)} = torch.empty({shape}, device={given[0]}.device)")
-        results.append(around.after.name)
-    grid = f"{together.GRID}({given[0]}.device, {programs})" if around else str(programs)
-    lines.append(f"    {name}_kernel[({grid},)](")
-    passed = together.launch_arguments(kernel, around, name) if around else kernel.arguments
-    lines += [f"        {argument}," for argument in passed]
-    lines += [f"        num_warps={planned.warps},", "        num_stages=1,"]
-    lines += ["        launch_cooperative_grid=True,"] if around else []
-    lines += ["    )", f"    return ({', '.join(map(plain, results))},)"]
+    arguments, wrapper, results = _function(kernel, around, name, tuple(one.name for one in packed))
     return Emitted(
         kernels=source,
-        wrapper="\n".join(lines) + "\n",
+        wrapper=wrapper,
         function=name,
         arguments=arguments,
-        results=tuple(results),
+        results=results,
         step_us=stationary_us(
-            planned.instructions(0), programs, kernel.dialect, gpu, together=around is not None
+            planned.instructions(0), kernel.programs, kernel.dialect, gpu, together=around is not None
         ),
         helpers=tuple(sorted(kernel.helpers | (templates.helpers if around else set()))),
         imports=imports,
         notes=(
             *((_said(around),) if around else ()),
-            f"{programs} program(s) of {planned.warps} warps, {TILE} rows of batch each, "
+            f"{kernel.programs} program(s) of {planned.warps} warps, {TILE} rows of batch each, "
             "weights stationary in registers",
             *(
                 ("tanh and sigmoid by tanh.approx.f32: within 2^-11, as the products' operands are rounded",)
@@ -138,6 +110,48 @@ def assembled(
         covers=around.covers if around else frozenset(),
         functions=(together.GRID_FUNCTION.format(sms=gpu.sms),) if around else (),
     )
+
+
+def _function(
+    kernel: Kernel, around: Around | None, name: str, packed: tuple[str, ...]
+) -> tuple[tuple[str, ...], str, tuple[str, ...]]:
+    """The Python function that allocates and launches: what it takes, its text, what it returns."""
+    member, programs = kernel.member, kernel.programs
+    given = [around.before.left] if around else []
+    given += [state.initial for state in member.states] + [operand.value for operand in member.operands]
+    given += [] if around else [stream.value for stream in member.streams]
+    arguments = tuple(dict.fromkeys(given)) + packed
+    device = f"device={given[0]}.device"
+    doc = f"All steps in {programs} program(s) of {kernel.plan.warps} warps"
+    lines = [f"def {name}({', '.join(arguments)}):"]
+    if around:
+        lines.append(f'    """{doc}, the products around them in the others."""')
+        lines += [f"    steps = {plain(given[0])}.shape[0]", *together.allocation(kernel, around)]
+        steps, grid = "steps", f"{together.GRID}({given[0]}.device, {programs})"
+        passed = together.launch_arguments(kernel, around, name)
+        taken = [result for result in member.results if result.name in around.returned]
+    else:
+        lines.append(f'    """{doc}."""')
+        steps = str(member.steps)
+        if kernel.steps_given:
+            steps = f"{plain(member.streams[0].value)}.shape[0]"
+        grid, passed, taken = str(programs), kernel.arguments, list(member.results)
+    widths = {item.name: item.width for item in (*member.states, *member.body)}
+    results = [result.name for result in taken]
+    for result in taken:
+        time = f"{steps}, " if result.every_step else ""
+        shape = f"({time}{member.batch}, {widths[result.source]})"
+        lines.append(f"    {plain(result.name)} = torch.empty({shape}, {device})")
+    if around and around.after:
+        shape = f"(steps, {member.batch}, {around.outputs})"
+        lines.append(f"    {plain(around.after.name)} = torch.empty({shape}, {device})")
+        results.append(around.after.name)
+    lines.append(f"    {name}_kernel[({grid},)](")
+    lines += [f"        {argument}," for argument in passed]
+    lines += [f"        num_warps={kernel.plan.warps},", "        num_stages=1,"]
+    lines += ["        launch_cooperative_grid=True,"] if around else []
+    lines += ["    )", f"    return ({', '.join(map(plain, results))},)"]
+    return arguments, "\n".join(lines) + "\n", tuple(results)
 
 
 def _values(member: ir.Recurrence, around: Around) -> list[str]:

@@ -54,7 +54,7 @@ def programs_at_once(device, least):
 
 @dataclass(frozen=True)
 class Templates:
-    """The functions of one dialect, with words in capitals for what differs between loops."""
+    """The functions of one dialect, with words in brackets for what differs between loops."""
 
     shared: str
     before: str
@@ -78,7 +78,6 @@ def _words(kernel: Kernel, around: Around, name: str) -> dict[str, str]:
     words = {
         "NAME": name,
         "FIRST": FIRST_STEPS,
-        "BATCH_TILES": kernel.programs,
         "BATCH_ROWS": kernel.programs * TILE,
         "BATCH": member.batch,
         "INNER": around.inner,

@@ -196,13 +196,19 @@ def this_machine(device: str, *, cuda: str, cudnn: str) -> Machine:
     """The machine this process runs on; what cannot be learnt is "unknown"."""
     return Machine(
         device=device,
-        driver=_said(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]) or "unknown",
+        driver=_driver(),
         cuda=cuda,
         cudnn=cudnn,
         torch=_version("torch"),
         triton=_version("triton"),
         python=platform.python_version(),
     )
+
+
+def _driver() -> str:
+    """The driver's version, which nvidia-smi says once for each GPU."""
+    said = _said(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+    return said.splitlines()[0] if said else "unknown"
 
 
 def this_commit() -> tuple[str, bool | None]:

@@ -59,7 +59,7 @@ def _provenance(record: Record, path: Path) -> str:
     return (
         f"Medians, quartiles in brackets; error against a float64 run. {case}. Measured on {machine.device}, "
         f"{record.date[:10]}, torch {machine.torch}, Triton {machine.triton}, CUDA {machine.cuda}, "
-        f"cuDNN {machine.cudnn}, driver {machine.driver}, commit {record.code}, by "
+        f"cuDNN {machine.cudnn}, driver {machine.driver.split()[0]}, commit {record.code}, by "
         f"`{shlex.join(record.command)}`; every sample and how it was taken: `{shown(path)}`."
     )
 

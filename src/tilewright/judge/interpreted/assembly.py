@@ -116,6 +116,12 @@ def _same(operands: Sequence[Any], dtype: Any) -> Any:
     return operands[0]
 
 
+def _nothing(operands: Sequence[Any], dtype: Any) -> Any:
+    import numpy as np
+
+    return np.zeros(operands[0].shape, dtype)
+
+
 def _with_bits(
     meaning: Callable[[Sequence[Any], int], Any], bits: int, operands: Sequence[Any], dtype: Any
 ) -> Any:
@@ -129,6 +135,7 @@ FORMS = {
     "store": Form("st.global.f32 [$1], $2; mov.b32 $0, 0;", "=r,l,f", False, _store),
     "store_if": Form(_STORE_IF, "=r,l,f,r", False, _store),
     "store_halves": Form(_STORE_HALVES, "=r,=r,l,l,r", False, _store, 2),
+    "prefetch": Form("prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", False, _nothing),
     "tanh": Form(_TANH, "=f,f", True, _tanh),
     "sigmoid": Form(_SIGMOID, "=f,f", True, _sigmoid),
     "approximate_tanh": Form("tanh.approx.f32 $0, $1;", "=f,f", True, _approximate_tanh),

@@ -55,6 +55,9 @@ HELPERS = {
         "bfloat16 at each address, in the layout of like; read once, before the loop.",
         "tl.bfloat16",
     ),
+    "prefetch": _helper(
+        "prefetch", "prefetch", "address", "Has what lies at each address brought to L2.", "tl.int32"
+    ),
     "store_like": _helper(
         "store_like", "store", "address, value", "Stores value in the layout it has.", "tl.int32"
     ),

@@ -13,6 +13,7 @@ from tilewright.proposers.recurrence.spread.members import Member, Members, Run
 from tilewright.proposers.recurrence.spread.plan import BYTES, Layout, chunks
 from tilewright.proposers.recurrence.spread.reading import Reading
 
+FAR = 8  # steps from which a stream is brought to L2: from there its loads do not hold up what others publish
 NEXT = "tl.minimum(1, steps - 1)"  # the time after the first
 
 
@@ -209,6 +210,7 @@ class Function:
             lines += [
                 f"{name} = {name}_next",
                 f"{name}_next = {self._load_stream(self.streams[stream], 'later')}",
+                *self._prefetched(self.streams[stream]),
             ]
         for product in own:
             lines += self._multiply(product)
@@ -328,6 +330,15 @@ class Function:
             f"{name} = {self._load_stream(stream, first)}",
             f"{name}_next = {self._load_stream(stream, second)}",
         ]
+
+    def _prefetched(self, stream: Stream) -> list[str]:
+        """Bring to L2 what a later step loads in the layout of a product."""
+        if not self._like(stream):
+            return []
+        self.step.helpers.add("prefetch")
+        far = f"tl.maximum(time - {FAR}, 0)" if self.loop.reverse else f"tl.minimum(step + {FAR}, steps - 1)"
+        name = variable(stream.name)
+        return [f"prefetch({name}_at + 4 * ({far} * {name}_t).to(tl.int64))"]
 
     def _like(self, stream: Stream) -> str:
         """A product of as many gates, in whose layout the stream can be loaded; empty where there is none."""

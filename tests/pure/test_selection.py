@@ -9,12 +9,13 @@ import pytest
 from tasks import H100, STAGE, task
 
 from tilewright.candidate import Candidate
+from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.problem import Problem
 from tilewright.runs import SCREENINGS, Asked, RunFolder, open_run, read_lines, read_log
 from tilewright.screening.model import Screened, Screening
 from tilewright.stages import selection
 from tilewright.stages.race import Contender
-from tilewright.stages.selection import SCREENED_DOWN_TO, promising
+from tilewright.stages.selection import SCREENED_DOWN_TO, judge_all, promising
 from tilewright.stages.session import Session
 
 BEST = Contender(Candidate("best"), None)
@@ -108,3 +109,23 @@ def test_a_resumed_run_keeps_the_screenings_it_has(tmp_path: Path, times: dict[s
     with open_run(tmp_path, replace(asked())) as folder:
         assert folder.resumed
     assert read_lines(tmp_path / SCREENINGS, Screening)[1] == []
+
+
+def test_the_first_candidate_of_a_run_is_judged_although_the_budget_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for: list[str] = []
+
+    def judged(session: Session, candidate: Candidate) -> Verdict:
+        asked_for.append(candidate.id)
+        return Verdict(Outcome.CORRECT)
+
+    monkeypatch.setattr(selection, "judged", judged)
+    spent = task(current=BEST.candidate, plugged=H100, budget_seconds=-1.0)
+    with open_run(tmp_path, asked()) as folder:
+        late = Session(spent, folder, lambda text: None)
+        assert judge_all(late, STAGE, RIVALS[:3], 1) == RIVALS[:1]
+        assert judge_all(late, STAGE, RIVALS[3:], 1) == []
+        assert asked_for == [RIVALS[0].id]
+        assert folder.tried[RIVALS[1].id].outcome == "not judged: the budget is spent"
+        assert judge_all(late, STAGE, RIVALS[-1:], 1, overtime=True) == RIVALS[-1:]

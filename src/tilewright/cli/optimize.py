@@ -76,7 +76,12 @@ EPILOG = (
 )
 @map_option
 @allow_option
-@click.option("--budget", default="5m", show_default=True, help="Start no new candidate after this long.")
+@click.option(
+    "--budget",
+    default="5m",
+    show_default=True,
+    help="Start no new candidate after this long; the first one is judged in any case.",
+)
 @click.option(
     "-o", "--output", metavar="DIR", default="runs/latest", show_default=True, help="The run's folder."
 )

@@ -142,8 +142,9 @@ def judge_all(
 ) -> list[Contender]:
     """Those that the judge calls correct, in the order given, until the budget is spent.
 
-    Without a GPU they come ranked by estimate and nothing will be timed, so judging ends once `most` are
-    correct.
+    The first candidate of a run is judged whatever the budget says: to take stock of the code as given may
+    have taken all of it, and a run that judged nothing was for nothing. Without a GPU they come ranked by
+    estimate and nothing will be timed, so judging ends once `most` are correct.
 
     Args:
         overtime: judge them although the budget is spent, because what was found depends on them.
@@ -151,8 +152,11 @@ def judge_all(
     enough = len(contenders) if session.on_gpu else most
     pending, correct = deque(contenders), list[Contender]()
     with ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
-        while pending and (overtime or not session.out_of_time) and len(correct) < enough:
-            count = min(JUDGED_AT_ONCE, len(pending), enough - len(correct))
+        while pending and len(correct) < enough:
+            late = session.out_of_time and not overtime
+            if late and session.judged_one:
+                break
+            count = 1 if late else min(JUDGED_AT_ONCE, len(pending), enough - len(correct))
             batch = [pending.popleft() for _ in range(count)]
             verdicts = pool.map(lambda contender: _judge(session, stage, contender), batch)
             correct.extend(c for c, verdict in zip(batch, verdicts, strict=True) if verdict.correct)

@@ -37,7 +37,7 @@ class Task:
         precision: of today's matrix products, for the error budget and for what proposers may use.
         mapping: parameters of ModelNew by those of Model, where the names do not say.
         profile: Nsight Compute metrics by kernel.
-        budget_seconds: after this long no new candidate is started.
+        budget_seconds: after this long no new candidate is started; the first one is judged in any case.
         dialect: of Triton that new kernels are written in, "triton" or "gluon".
         plan: of the recurrence compiler, None for whatever fits.
         allow: what every candidate may do beside computing.
@@ -89,6 +89,15 @@ class Session:
         current = self.task.current
         known = self.folder.tried.get(current.id) if current else None
         return known.verdict if known else None
+
+    @property
+    def judged_one(self) -> bool:
+        """Whether a candidate beside the code as given has a verdict."""
+        current = self.task.current
+        return any(
+            known.verdict is not None and (current is None or name != current.id)
+            for name, known in self.folder.tried.items()
+        )
 
     @property
     def track(self) -> Track:

@@ -142,7 +142,7 @@ def test_a_wrong_config_in_the_files_own_list_is_found() -> None:
 
 def test_tf32_products_are_within_a_tf32_budget_and_over_a_float32_one() -> None:
     problem = text("steps_problem.py", ("STEPS = 512", "STEPS = 8"), ("HIDDEN = 32", "HIDDEN = 256"))
-    source = text("steps.py")
+    source = text("steps.py", ('input_precision="ieee"', 'input_precision="tf32"'))
     within = judged(problem, source, precision="tf32")
     assert within.correct, within.reason
     assert judged(problem, source, precision="float32").outcome is Outcome.WRONG

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tilewright.judge.answer.budget import Undecidable, expectation
+from tilewright.judge.answer.budget import Undecidable, expectation, relative_errors
 from tilewright.judge.answer.precision import Float64, plain_arithmetic, rounded
 from tilewright.judge.means.poison import Poisoned
 
@@ -98,6 +99,16 @@ def test_an_exact_reference_still_leaves_a_few_units_in_the_last_place() -> None
     exact = torch.randn(50).double()
     expected = expectation(exact.float(), exact, exact, input_scale=1.0)
     assert 2.0**-23 < expected.max_budget < 1e-6
+
+
+@pytest.mark.parametrize("seed", [277, 997, 1868])  # of 4000 draws, those with the largest errors
+def test_sums_added_one_after_another_are_within_the_budget_of_long_sums(seed: int) -> None:
+    x = torch.randn(2000, 24, generator=torch.Generator().manual_seed(seed))
+    exact = x.double().sum(0)
+    expected = expectation(exact.float(), exact, exact, float(x.abs().max()), precision="float32", terms=2000)
+    in_a_row = torch.from_numpy(np.add.accumulate(x.numpy(), axis=0, dtype=np.float32)[-1])
+    norm, most = relative_errors(in_a_row.double(), exact, torch.ones(24, dtype=torch.bool), expected)
+    assert norm < expected.norm_budget and most < expected.max_budget < 1e-5
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.int8, torch.bool])

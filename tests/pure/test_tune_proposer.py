@@ -190,6 +190,15 @@ def test_kernels_that_are_not_understood_are_left_alone(name: str, note: str) ->
     assert not any("scale_kernel" in c.settings for c in proposals.candidates)
 
 
+@pytest.mark.parametrize(("given", "varied"), [("True", False), ("waiting", False), ("False", True)])
+def test_programs_that_wait_for_one_another_are_left_alone(given: str, varied: bool) -> None:
+    launched = text("matmul").replace("num_warps=4)", f"num_warps=4, launch_cooperative_grid={given})")
+    assert launched != text("matmul")
+    tunables, notes = find_tunables(KernelFile.parse(launched), None)
+    assert bool(tunables) is varied
+    assert varied or any("launches programs that wait for one another" in note for note in notes)
+
+
 def test_flags_are_named_and_left_alone() -> None:
     _, notes = find_tunables(KernelFile.parse(text("matmul")), None)
     assert notes == ("matmul_kernel: PRECISION sets no tile, left alone",)

@@ -12,7 +12,12 @@ from tilewright.kernelfile.model import LaunchSite, Passed, Value
 from tilewright.kernelfile.scopes import Names, Scope, last_name, with_defaults
 
 MAX_STEPS = 8
-LAUNCH_OPTIONS = frozenset({"num_warps", "num_stages", "num_ctas", "maxnreg", "grid", "warmup", "stream"})
+LAUNCH_OPTIONS = frozenset(
+    {
+        "num_warps", "num_stages", "num_ctas", "maxnreg", "grid", "warmup", "stream",
+        "launch_cooperative_grid", "launch_pdl", "enable_fp_fusion",
+    }
+)  # fmt: skip
 VIEWS = frozenset({
     "view", "reshape", "t", "transpose", "permute", "flatten", "squeeze", "unsqueeze", "contiguous", "detach",
     "expand", "view_as", "narrow", "chunk", "unflatten", "data", "T", "mT", "to", "cuda",

@@ -238,6 +238,12 @@ class LaunchSite:
         return next((o for o in self.options if o.parameter == name), None)
 
     @property
+    def cooperative(self) -> bool:
+        """Whether all its programs run at once, as those must that wait for one another."""
+        found = self.option("launch_cooperative_grid")
+        return found is not None and not (found.value.known and not found.value.literal)
+
+    @property
     def num_warps(self) -> Value | None:
         """The value given for num_warps; None leaves Triton's default."""
         found = self.option("num_warps")

@@ -97,6 +97,8 @@ def _tunable(file: KernelFile, kernel: Kernel, inspection: Inspection | None) ->
     for site in sites:
         if site.reason:
             raise LeftAlone(f"in line {site.line}, {site.reason}")
+        if site.cooperative:
+            raise LeftAlone(f"line {site.line} launches programs that wait for one another")
         if site.rivals:
             raise LeftAlone(f"line {site.line} may also launch {', '.join(site.rivals)}")
     if kernel.autotune is not None and kernel.autotune.reason:

@@ -33,13 +33,13 @@ from recording import (
     write,
 )
 from sides import has_gpu
+from typed_records import read_as
 
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
 
 from tilewright.errors import TilewrightError
 from tilewright.judge.speed.decision import recompute
 from tilewright.judge.speed.model import CONDITIONS, Block, Ratio, Rules, SpeedOutcome, SpeedVerdict
-from tilewright.serial import from_json
 
 NAME = "false_alarms"
 FORMAT = 1
@@ -280,13 +280,7 @@ def read(path: Path) -> AlarmRecord:
     Raises:
         RecordError: not a record of this benchmark, or of another format version.
     """
-    try:
-        record = from_json(path.read_text(encoding="utf-8"), AlarmRecord)
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: not a record ({error})") from None
-    if record.format != FORMAT:
-        raise RecordError(f"{path}: format {record.format}, this program reads format {FORMAT}")
-    return record
+    return read_as(AlarmRecord, path, FORMAT)
 
 
 def summary_of(paths: Sequence[Path]) -> list[Summary]:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from false_alarms import close
 from recording import RESULTS, ROOT, Record, RecordError, Side, shown, spread
+from typed_records import read_as
 
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
 
 from tilewright.judge.speed.decision import recompute
 from tilewright.judge.speed.model import SpeedOutcome, SpeedVerdict
-from tilewright.serial import from_json
 
 NAME = "kernel_set"
 FORMAT = 1
@@ -109,12 +109,7 @@ def read(path: Path) -> KernelRecord:
         RecordError: not a record of this benchmark, of another format version, or with a verdict that its
             blocks do not give.
     """
-    try:
-        record = from_json(path.read_text(encoding="utf-8"), KernelRecord)
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: not a record ({error})") from None
-    if record.format != FORMAT:
-        raise RecordError(f"{path}: format {record.format}, this program reads format {FORMAT}")
+    record = read_as(KernelRecord, path, FORMAT)
     for one in record.comparisons:
         if one.speed is not None and not _given_by_its_blocks(one.speed):
             raise RecordError(f"{path}: {one.after} against {one.before}: its blocks give another verdict")

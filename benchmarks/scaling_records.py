@@ -7,7 +7,6 @@ eager and CUDA graph by median wall time, both from the same record.
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,11 +14,8 @@ from math import exp, log
 from pathlib import Path
 
 from recording import METHOD as RECORDED_METHOD
-from recording import RESULTS, ROOT, Provenance, RecordError, Side, shown, spread
-
-sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
-
-from tilewright.serial import from_json
+from recording import RESULTS, ROOT, Provenance, Side, shown, spread
+from typed_records import read_as
 
 NAME = "scaling"
 FORMAT = 1
@@ -127,13 +123,7 @@ def read(path: Path) -> ScalingRecord:
     Raises:
         RecordError: not a record of this benchmark, or of another format version.
     """
-    try:
-        record = from_json(path.read_text(encoding="utf-8"), ScalingRecord)
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: not a record ({error})") from None
-    if record.format != FORMAT:
-        raise RecordError(f"{path}: format {record.format}, this program reads format {FORMAT}")
-    return record
+    return read_as(ScalingRecord, path, FORMAT)
 
 
 def newest(folder: Path = RESULTS) -> tuple[ScalingRecord, Path] | None:

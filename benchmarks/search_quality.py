@@ -31,6 +31,7 @@ from recording import (
     this_machine,
     write,
 )
+from typed_records import read_as
 
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
 
@@ -47,7 +48,6 @@ from tilewright.proposers.tune import LaunchTuning
 from tilewright.screening.api import screen
 from tilewright.screening.halving import Round
 from tilewright.screening.model import Screening
-from tilewright.serial import from_json
 from tilewright.stages.catalogue import stages
 from tilewright.stages.pipeline import MOST_ON_GPU
 from tilewright.stages.selection import SCREENED_DOWN_TO
@@ -226,13 +226,7 @@ def kernel_record(name: str, options: argparse.Namespace) -> SearchRecord:
 
 def read(path: Path) -> SearchRecord:
     """Raises RecordError where the file is no record of this benchmark, or of another format version."""
-    try:
-        record = from_json(path.read_text(encoding="utf-8"), SearchRecord)
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: not a record ({error})") from None
-    if record.format != FORMAT:
-        raise RecordError(f"{path}: format {record.format}, this program reads format {FORMAT}")
-    return record
+    return read_as(SearchRecord, path, FORMAT)
 
 
 def newest(folder: Path) -> list[SearchRecord]:

@@ -102,7 +102,7 @@ def row_helper(name: str, operand: str, axes: int) -> str:
 
 def pause_helper(name: str) -> str:
     """A short wait, where there is nothing else to do before others' values can be there."""
-    doc = "Waits 250 cycles."
+    doc = f"Waits {exchange.PAUSE_CYCLES} cycles."
     return helper(f"{name}_pause", FORMS["pause"], "x", doc, "tl.int32")
 
 

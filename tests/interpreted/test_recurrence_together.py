@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tilewright.contract import breaches
@@ -112,3 +117,43 @@ def test_other_precisions_keep_their_launches(body: str, precision: str) -> None
 def test_more_rows_than_the_workers_keep_up_with_are_projected_beforehand() -> None:
     source = written(problem("RNN", 7, 512, 512, 64, 5))
     assert "launch_cooperative_grid=True" not in source and "project(" in source
+
+
+SIZED = """import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def __init__(self, hidden, outputs):
+        super().__init__()
+        self.rnn = nn.RNN(12, hidden)
+        self.head = nn.Linear(hidden, outputs)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0])
+
+
+def get_inputs():
+    return [torch.randn(5, 2, 12)]
+
+
+def get_init_inputs():
+    return [16, 3]
+"""
+
+
+@pytest.mark.parametrize(
+    ("hidden", "outputs", "named"), [(16, 4, "head.weight"), (17, 3, "rnn.weight_hh_l0")]
+)
+def test_weights_of_other_sizes_are_refused(hidden: int, outputs: int, named: str, tmp_path: Path) -> None:
+    path = tmp_path / "made.py"
+    path.write_text(written(Problem.from_source(SIZED)))
+    code = f"import torch, made\nmade.ModelNew({hidden}, {outputs})(torch.zeros(5, 2, 12))"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert f"ValueError: {named} is torch.float32" in run.stderr

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tilewright.gpu.turn import turn
+from tilewright.gpu.turn import sharing, turn
 
 HOLD = """
 import sys
-from tilewright.gpu.turn import turn
-with turn():
+from tilewright.gpu.turn import sharing, turn
+with {}():
     print("mine", flush=True)
     sys.stdin.readline()
 """
@@ -27,16 +31,19 @@ def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", None)
 
 
-def test_the_second_waits_for_the_first_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("how", "entered"), [("turn", turn), ("turn", sharing), ("sharing", turn)])
+def test_the_second_waits_for_the_first_and_says_so(
+    caplog: pytest.LogCaptureFixture, how: str, entered: Callable[[], AbstractContextManager[None]]
+) -> None:
     first = subprocess.Popen(
-        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD.format(how)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert first.stdout is not None and first.stdin is not None
     assert first.stdout.readline() == "mine\n"
     inside = threading.Event()
 
     def second() -> None:
-        with turn():
+        with entered():
             inside.set()
 
     waiting = threading.Thread(target=second)
@@ -45,11 +52,41 @@ def test_the_second_waits_for_the_first_and_says_so(caplog: pytest.LogCaptureFix
     first.communicate("go on\n")
     assert inside.wait(30)
     waiting.join()
-    assert "another run of tilewright is timing on this GPU" in caplog.text
+    assert "another run of tilewright is at work on this GPU" in caplog.text
+
+
+def test_those_that_do_not_time_share_a_device(caplog: pytest.LogCaptureFixture) -> None:
+    with sharing(), sharing():
+        pass
+    assert caplog.text == ""
+
+
+def test_a_turn_is_not_put_off_by_those_who_came_later() -> None:
+    order = []
+    with contextlib.ExitStack() as first:
+        first.enter_context(sharing())
+
+        def enter(how: Callable[[], AbstractContextManager[None]], name: str) -> None:
+            with how():
+                order.append(name)
+
+        timing = threading.Thread(target=enter, args=(turn, "timing"))
+        timing.start()
+        time.sleep(0.3)
+        later = threading.Thread(target=enter, args=(sharing, "sharing"))
+        later.start()
+        time.sleep(0.3)
+        assert order == []
+    timing.join()
+    later.join()
+    assert order == ["timing", "sharing"]
 
 
 def test_a_process_that_was_killed_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
-    first = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    how = "turn"
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD.format(how)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert first.stdout is not None
     first.stdout.readline()
     first.kill()

@@ -22,7 +22,7 @@ from tilewright.errors import (
 from tilewright.evidence import Evidence
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import built_for, plugged_in
-from tilewright.gpu.turn import turn
+from tilewright.gpu.turn import sharing, turn
 from tilewright.judge.means.findings import Kind
 from tilewright.judge.speed.model import CONDITIONS, Rules, SpeedVerdict
 from tilewright.judge.speed.samples import Timing
@@ -110,7 +110,8 @@ def check(
             "phase": str(phase),
         }
         try:
-            answer = workers.call("tilewright.judge.work:check", payload, limits, build)
+            with sharing():
+                answer = workers.call("tilewright.judge.work:check", payload, limits, build)
         except (WorkerTimeout, WorkerOutOfMemory, WorkerCrashed) as error:
             return _lost(error, phase, problem, precision)
     verdict = structure(answer, Verdict)

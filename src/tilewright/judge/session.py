@@ -157,7 +157,9 @@ class Session:
         Raises:
             Refuted: it does something that is not allowed.
         """
-        if not self._late():
+        if self._late():
+            self._note("other sizes, strided and misaligned inputs not tried, no time left")
+        else:
             self._found(*generality(case, instance.seed ^ 8))
         self._found(*self._observed())
         allowed = [Kind(kind) for kind in self.payload["allow"]]
@@ -226,6 +228,11 @@ class Session:
         Raises:
             Refuted: the outputs are not what they should be.
         """
+        again = partial(self._call, case, instance, instance.inputs, truth=drawn.truth, fresh=True)
+        if (
+            self.on_gpu
+        ):  # first: what does not wait for the caller's stream can fail all that follows, by chance
+            self._must_agree(case, fitted, instance, again(queued=True), "called amid the work of a stream")
         self._repeated(case, fitted, instance, drawn)
         generator = torch.Generator().manual_seed(instance.seed)
         untried: list[str] = []
@@ -235,11 +242,8 @@ class Session:
             elif called := self._under(case, instance, regime, generator, drawn):
                 self.answer = replace(self.answer, regimes=(*self.answer.regimes, regime.name))
                 self._must_agree(case, fitted, instance, called, regime.name)
-        if self.on_gpu and not self._late():
-            again = partial(self._call, case, instance, instance.inputs, truth=drawn.truth, fresh=True)
-            if broken := again(guarded=True).broken:
-                raise Refuted(Outcome.STRAY_ACCESS, "; ".join(broken))
-            self._must_agree(case, fitted, instance, again(queued=True), "called amid the work of a stream")
+        if self.on_gpu and not self._late() and (broken := again(guarded=True).broken):
+            raise Refuted(Outcome.STRAY_ACCESS, "; ".join(broken))
         if untried:
             self._note(f"not tried, no time left: {'; '.join(untried)}")
         if instance.pairs and not self._late():

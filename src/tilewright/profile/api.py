@@ -10,6 +10,7 @@ from tilewright import workers
 from tilewright.errors import InputError, SetupError, Where, WorkerCrashed
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import plugged_in
+from tilewright.gpu.turn import turn
 from tilewright.problem import Problem
 from tilewright.profile import ncu, report
 from tilewright.profile.metrics import wanted
@@ -69,7 +70,8 @@ def profile(
         written, log = Path(scratch) / "forward.ncu-rep", Path(scratch) / "ncu.log"
         under = ncu.command(program, metrics, written, log)
         try:
-            answer = workers.call("tilewright.profile.forward:run", payload, limits, under=under)
+            with turn():
+                answer = workers.call("tilewright.profile.forward:run", payload, limits, under=under)
         except WorkerCrashed as error:  # Nsight Compute may end before it has started anything
             raise (ncu.refusal(_text(log)) if ncu.failed(_text(log)) else error) from None
         reading = {"report": str(written), "metrics": metrics}

@@ -229,11 +229,14 @@ class _File:
         )
 
     def _pack(self, launch: Launch, packed: Packed) -> list[str]:
+        """The lines that pack weights whose sizes are part of the kernel."""
+        types = self.network.types
+        checks = [self._expected(self.value(name), name, types[name].shape) for name in packed.weights]
         tree = ast.parse(packed.expression, mode="eval")
         values = {name: self.value(name) for name in packed.weights}
         name = self._packed_name(launch, packed.name)
         text = ast.unparse(_Renamed(values).visit(tree))
-        lines = [f"{name} = {text}"]
+        lines = [*checks, f"{name} = {text}"]
         if re.search(r"float16|\.half\(", packed.expression):
             lines.append(f'torch._assert(torch.isfinite({name}).all(), "{name}: beyond float16\'s range")')
         return lines
@@ -301,10 +304,8 @@ class _File:
     def _checks(self) -> list[str]:
         lines = []
         for name in self.network.inputs:
-            shape = tuple(self.sizes.inputs.get(name, self.network.types[name].shape))
-            dtype = self.network.types[name].dtype
-            other = "" if dtype == "float32" else f", torch.{dtype}"
-            lines.append(f'expect("{self.inputs[name]}", {self.inputs[name]}, {shape}{other})')
+            shape = self.sizes.inputs.get(name, self.network.types[name].shape)
+            lines.append(self._expected(self.inputs[name], name, shape))
         given = set(self.inputs.values())
         arguments = self.constructor.forward
         positional = [*arguments.posonlyargs, *arguments.args]
@@ -319,6 +320,12 @@ class _File:
                 )
                 lines.append(f'if {test}:\n    raise ValueError("planned for {argument.arg}={value}")')
         return lines
+
+    def _expected(self, written: str, name: str, shape: Sequence[int | None]) -> str:
+        """The line that refuses a value of another shape or dtype."""
+        dtype = self.network.types[name].dtype
+        other = "" if dtype == "float32" else f", torch.{dtype}"
+        return f'expect("{written.removeprefix("self.")}", {written}, {tuple(shape)}{other})'
 
     def _step(self, step: Step) -> str:
         if isinstance(step, Call):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from triton.compiler.compiler import CompiledKernel
 from triton.runtime.jit import JITFunction
 
 from tilewright.errors import KernelFileError, SetupError
@@ -57,7 +58,7 @@ class Window:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Within this context every launch of a Triton kernel goes through the window."""
-        original = JITFunction.run
+        original, at = JITFunction.run, CompiledKernel.__getitem__
 
         def run(kernel: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
             def sized(bound: Mapping[str, Any]) -> Any:  # called between compiling and launching
@@ -72,7 +73,19 @@ class Window:
             finally:
                 self.closes()
 
-        with replaced(JITFunction, "run", run):
+        def compiled(kernel: Any, grid: Any) -> Any:  # launched by a file that keeps what was compiled
+            launch = at(kernel, grid)
+
+            def launched(*args: Any, **kwargs: Any) -> None:
+                self.opens(kernel.src.fn.__name__, math.prod(grid) * kernel.metadata.num_ctas)
+                try:
+                    launch(*args, **kwargs)
+                finally:
+                    self.closes()
+
+            return launched
+
+        with replaced(JITFunction, "run", run), replaced(CompiledKernel, "__getitem__", compiled):
             yield
 
 

@@ -46,6 +46,7 @@ CLASSES = (
     ("torch.cuda", "Event"),
     ("torch.cuda", "Stream"),
     ("torch.nn", "Module"),
+    ("triton.compiler.compiler", "CompiledKernel"),
     ("triton.runtime.autotuner", "Autotuner"),
     ("triton.runtime.interpreter", "GridExecutor"),
     ("triton.runtime.interpreter", "InterpretedFunction"),

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+from triton.compiler.compiler import CompiledKernel
 from triton.compiler.errors import CompilationError
 from triton.runtime import interpreter
 from triton.runtime.errors import InterpreterError, OutOfResources, PTXASError
@@ -23,6 +24,7 @@ from triton.runtime.jit import JITFunction
 from tilewright.judge.means.arithmetic import counted
 from tilewright.judge.means.findings import Finding, Kind
 from tilewright.judge.means.operators import OperatorMode
+from tilewright.launches.fake import replaced
 
 FLOPS_PER_BYTE = 20  # float32, 67 TFLOP/s over 3.35 TB/s: NVIDIA H100 SXM data sheet
 MOST = 0.5  # torch operators that do more than this share of the work do "most" of it
@@ -278,7 +280,7 @@ def _device_share(ran: Ran) -> float:
 @contextlib.contextmanager
 def launching(around: Callable[[str, Callable[[], Any], list[torch.Tensor]], Any]) -> Iterator[None]:
     """Hands every launch to `around`: the kernel's name, what launches it, its tensors."""
-    interpreted, compiled = interpreter.GridExecutor.__call__, JITFunction.run
+    interpreted, compiled, at = interpreter.GridExecutor.__call__, JITFunction.run, CompiledKernel.__getitem__
 
     def call(executor: Any, *args: Any, **kwargs: Any) -> Any:
         return around(
@@ -290,11 +292,17 @@ def launching(around: Callable[[str, Callable[[], Any], list[torch.Tensor]], Any
             return compiled(kernel, *args, **kwargs)
         return around(kernel.fn.__name__, lambda: compiled(kernel, *args, **kwargs), _tensors(args, kwargs))
 
-    interpreter.GridExecutor.__call__, JITFunction.run = call, run
-    try:
+    def sized(kernel: Any, grid: Any) -> Any:
+        """What a file holds that launches what an earlier launch, or `warmup`, has compiled."""
+        name, launch = kernel.src.fn.__name__, at(kernel, grid)
+        return lambda *args, **kwargs: around(name, lambda: launch(*args, **kwargs), _tensors(args, kwargs))
+
+    with (
+        replaced(interpreter.GridExecutor, "__call__", call),
+        replaced(JITFunction, "run", run),
+        replaced(CompiledKernel, "__getitem__", sized),
+    ):
         yield
-    finally:
-        interpreter.GridExecutor.__call__, JITFunction.run = interpreted, compiled
 
 
 class _Operators(OperatorMode):

@@ -68,7 +68,7 @@ def assembled(
     Raises:
         ir.Declined: see `emit`.
     """
-    if around and {"steps", "board"} & {plain(value) for value in _values(group.members[0], around)}:
+    if around and together.WORDS & {plain(value) for value in _values(group.members[0], around)}:
         around = None  # they are words of the launching function
     if len(group.members) != 1:
         raise ir.Declined("one program per batch tile runs one recurrence", group.members[0].line)
@@ -125,17 +125,16 @@ def _function(
     doc = f"All steps in {programs} program(s) of {kernel.plan.warps} warps"
     lines = [f"def {name}({', '.join(arguments)}):"]
     if around:
+        table = f"{name}_compiled = {{}}  # by device, sizes, and what addresses are multiples of"
+        lines = [table, "", "", *lines]
         lines.append(f'    """{doc}, the products around them in the others."""')
-        lines += [f"    steps = {plain(given[0])}.shape[0]", *together.allocation(kernel, around)]
-        steps, grid = "steps", f"{together.GRID}({given[0]}.device, {programs})"
-        passed = together.launch_arguments(kernel, around, name)
-        taken = [result for result in member.results if result.name in around.returned]
+        lines.append(f"    steps = {plain(given[0])}.shape[0]")
+        steps, taken = "steps", [result for result in member.results if result.name in around.returned]
     else:
         lines.append(f'    """{doc}."""')
-        steps = str(member.steps)
+        steps, taken = str(member.steps), list(member.results)
         if kernel.steps_given:
             steps = f"{plain(member.streams[0].value)}.shape[0]"
-        grid, passed, taken = str(programs), kernel.arguments, list(member.results)
     widths = {item.name: item.width for item in (*member.states, *member.body)}
     results = [result.name for result in taken]
     for result in taken:
@@ -146,11 +145,13 @@ def _function(
         shape = f"(steps, {member.batch}, {around.outputs})"
         lines.append(f"    {plain(around.after.name)} = torch.empty({shape}, {device})")
         results.append(around.after.name)
-    lines.append(f"    {name}_kernel[({grid},)](")
-    lines += [f"        {argument}," for argument in passed]
-    lines += [f"        num_warps={kernel.plan.warps},", "        num_stages=1,"]
-    lines += ["        launch_cooperative_grid=True,"] if around else []
-    lines += ["    )", f"    return ({', '.join(map(plain, results))},)"]
+    if around:
+        lines += together.launch(kernel, around, name)
+    else:
+        lines.append(f"    {name}_kernel[({programs},)](")
+        lines += [f"        {argument}," for argument in kernel.arguments]
+        lines += [f"        num_warps={kernel.plan.warps},", "        num_stages=1,", "    )"]
+    lines.append(f"    return ({', '.join(map(plain, results))},)")
     return arguments, "\n".join(lines) + "\n", tuple(results)
 
 

@@ -38,6 +38,7 @@ from tilewright.proposers.recurrence.stationary.writer import plain
 
 ALIGNED = 32  # numbers, of each piece of the packed products
 GRID = "programs_at_once"
+WORDS = frozenset({"steps", "board", "tensors", "sizes", "grid", "like", "compiled"})  # of `launch`
 GRID_FUNCTION = '''@functools.cache
 def programs_at_once(device, least):
     """Programs of a launch that wait for one another: one a multiprocessor, so that all of them run."""
@@ -116,9 +117,9 @@ def _kernel(kernel: Kernel, around: Around, templates: Templates, name: str) -> 
     tl, offsets = templates.language, _offsets(around)
     loop = [parameter.split(":")[0] for parameter in kernel.parameters]
     others = [parameter for parameter in kernel.parameters if parameter.split(":")[0] not in SHARED]
-    mine = ["board", f"steps: {tl}.constexpr", f"epochs: {tl}.constexpr", "x"]
-    mine += [f"x_{axis}: {tl}.constexpr" for axis in "tbk" if not around.contiguous]
-    mine += ["products", *(["output"] if around.after else [])]
+    tensors = ["board", "x", "products", *(["output"] if around.after else []), *others]
+    sizes = ["steps", "epochs", *(f"x_{axis}" for axis in "tbk" if not around.contiguous)]
+    parameters = [*tensors, *(f"{size}: {tl}.constexpr" for size in sizes)]
     given = ["board" if parameter == "counters" else parameter for parameter in loop]
     size = kernel.programs * TILE * kernel.member.streams[0].width
     strides = (kernel.member.batch * around.inner, around.inner, 1)
@@ -126,7 +127,7 @@ def _kernel(kernel: Kernel, around: Around, templates: Templates, name: str) -> 
     before = [f"products + {offset}" for offset in offsets[:1] + offsets[1:2] * bool(around.before.bias)]
     lines = [
         f"@{templates.decorator}",
-        f"def {name}_kernel({', '.join([*mine, *others])}):",
+        f"def {name}_kernel({', '.join(parameters)}):",
         f'    """The loop in the first {kernel.programs} program(s), the products in the others."""',
         f"    stream = (board + {COUNTERS}).to({tl}.pointer_type({tl}.float32))",
     ]
@@ -180,22 +181,35 @@ def packed_products(around: Around, name: str) -> Packed:
     return Packed(f"{name}_products", weights, f"torch.cat([{', '.join(texts)}])")
 
 
-def allocation(kernel: Kernel, around: Around) -> list[str]:
-    """The lines of the launching function that allocate the board; `steps` is known there."""
+def launch(kernel: Kernel, around: Around, name: str) -> list[str]:
+    """The lines of the launching function from the board to the launch; `steps` and results are there.
+
+    Triton's own look at every argument of a launch takes half of its time on the host (33 us; 16 without, on
+    an H200's), so a launch like an earlier one goes to what Triton compiled for that.
+    """
     x, rows = plain(around.before.left), kernel.programs * TILE
     stream, result = rows * around.stream, rows * kernel.held_columns // 2
     size = f"{COUNTERS} + steps * {stream}" + (f" + (steps + 1) * {result}" if around.after else "")
+    tensors = ["board", f"{x}.contiguous()" if around.contiguous else x, f"{name}_products"]
+    tensors += [*([plain(around.after.name)] if around.after else []), *kernel.arguments]
+    sizes = ["steps", f"((steps - 1) // {FIRST_STEPS}).bit_length() + 1"]
+    sizes += [] if around.contiguous else [f"*{x}.stride()"]
     return [
         f"    if steps * {max(stream, 2 * result)} >= 2**31:",
         '        raise ValueError(f"{steps} steps are more than 32-bit addresses reach")',
         f"    board = torch.full(({size},), -1, dtype=torch.int32, device={x}.device)",
+        f"    tensors = ({', '.join(tensors)})",
+        f"    sizes = ({', '.join(sizes)})",
+        f"    grid = ({GRID}({x}.device, {kernel.programs}), 1, 1)",
+        f"    like = ({x}.device, sizes, *[tensor.data_ptr() % 16 for tensor in tensors])",
+        f"    if compiled := {name}_compiled.get(like):  # without Triton's look at every argument",
+        "        compiled[grid](*tensors, *sizes)",
+        "    else:",
+        f"        {name}_compiled[like] = {name}_kernel[grid](",
+        "            *tensors,",
+        "            *sizes,",
+        f"            num_warps={kernel.plan.warps},",
+        "            num_stages=1,",
+        "            launch_cooperative_grid=True,",
+        "        )",
     ]
-
-
-def launch_arguments(kernel: Kernel, around: Around, name: str) -> list[str]:
-    """What the kernel is passed, in the order of its parameters."""
-    x = plain(around.before.left)
-    given = ["board", "steps", f"((steps - 1) // {FIRST_STEPS}).bit_length() + 1"]
-    given += [f"{x}.contiguous()"] if around.contiguous else [x, f"*{x}.stride()"]
-    given.append(f"{name}_products")
-    return [*given, *([plain(around.after.name)] if around.after else []), *kernel.arguments]

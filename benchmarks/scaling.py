@@ -158,7 +158,7 @@ def prepare_all(options: argparse.Namespace) -> int:
     """The command `prepare`."""
     known = {one.point for one in prepared_in(options.folder, options.only)} if options.missing else set()
     left = [point for point in options.only if point not in known]
-    task = partial(prepare, folder=options.folder, gpu=options.gpu)
+    task = partial(prepare, folder=options.folder, gpu=options.gpu, commit=options.commit)
     failed = 0
     for point, said in each(task, left, processes=options.jobs, seconds=options.limit, until=math.inf):
         if isinstance(said, Lost):
@@ -194,6 +194,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--only", nargs="+", default=["*"], metavar="KIND/T/B/H",
         help="patterns of points: 'lstm/512/*/256'",
     )  # fmt: skip
+    both.add_argument("--commit", help="what to record where the checkout carries no git history")
     both.add_argument("--limit", type=float, default=120.0, help="seconds that one point may take")
     one = commands.add_parser("prepare", parents=[both], help="write problems and files; needs no GPU")
     one.add_argument("--gpu", default="h200", help="the GPU to write for")
@@ -207,7 +208,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     two.add_argument("--seconds", type=float, default=0.1, help="time for the samples of one side")
     two.add_argument("--minutes", type=float, default=9.5, help="it ends before they are over")
     two.add_argument("--seed", type=int, default=0, help="of weights, inputs and the order of samples")
-    two.add_argument("--commit", help="what to record where the checkout carries no git history")
     two.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
     two.set_defaults(command=run_all)
     three = commands.add_parser("plot", help="draw a record; needs matplotlib")

@@ -88,8 +88,11 @@ def file_path(home: Path) -> Path:
     return home / "file.py"
 
 
-def prepare(point: Point, folder: Path, gpu: str) -> Prepared:
+def prepare(point: Point, folder: Path, gpu: str, commit: str | None = None) -> Prepared:
     """Write a point's folder anew.
+
+    Args:
+        commit: what to say wrote it where the checkout carries no git history.
 
     Raises:
         OSError: it cannot be written.
@@ -110,7 +113,7 @@ def prepare(point: Point, folder: Path, gpu: str) -> Prepared:
         first = proposals.candidates[0]
         file.write_text(first.source, encoding="utf-8")
         plan = first.settings["plan"]
-    commit, dirty = this_commit()
+    commit, dirty = (commit, None) if commit else this_commit()
     written_by = commit[:12] + (" with local changes" if dirty else "")
     prepared = Prepared(point, target.name, written_by, plan, proposals.notes)
     said.write_text(to_json(prepared) + "\n", encoding="utf-8")

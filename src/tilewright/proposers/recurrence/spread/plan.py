@@ -16,7 +16,7 @@ UNITS = (8, 16, 32, 64, 128)
 WEIGHT_REGISTERS = 144  # of a thread's 255; the rest holds one step's values and addresses
 MEASURED_REGISTERS = 150  # weights and operands: kernels were timed up to here as assembled unasked
 MOST_REGISTERS = 255  # that a thread can address
-EASY_REGISTERS = 176  # weights and operands together: no spill was seen up to here
+EASY_REGISTERS = 232  # weights and operands together: kernels beyond took two to three times as long
 STEP_SHARED_BYTES = 16 * 1024  # at least, besides weights: rows of a state, gates on their way out, sums
 LONGEST_CHUNK = 256  # columns of a state read by one load
 BYTES = {"fp16": 2, "bf16": 2, "fp32": 4}
@@ -116,19 +116,23 @@ def layouts(
     """
     batch = max(loop.batch for loop in group.members)
     tiles = -(-batch // ROWS)
+    rows = min(batch, ROWS)
+    exchanged = max(rows * p.inner * bytes_of(m, p) for m in group.members for p in m.products)
+    streamed = sum(BYTES["fp32"] * batch * stream.width for m in group.members for stream in m.streams)
     for units in UNITS:
         ctas = tuple(ctas_of(hidden_of(loop), units) for loop in group.members)
         if sum(ctas) * tiles > gpu.sms:
             continue
         for warps, split in ((2, 1), (2, 2), (4, 1), (4, 4), (8, 1), (8, 8)):
             needs = [_needs(loop, units, warps, split, bytes_of, copies) for loop in group.members]
-            weights, operands, memory, widest, chain = (max(column) for column in zip(*needs, strict=True))
+            weights, operands, memory, widest, chain, sums = (
+                max(column) for column in zip(*needs, strict=True)
+            )
             if split == 1 and 2 * widest < MMA_COLUMNS * warps:  # at most two warps do the same work
                 continue
             if weights <= WEIGHT_REGISTERS and memory <= gpu.shared_memory_per_block_bytes:
                 total = sum(ctas) * tiles
-                exchanged = max(ROWS * p.inner * bytes_of(m, p) for m in group.members for p in m.products)
-                step_us = spread_us(chain, warps, total, exchanged, gpu)
+                step_us = spread_us(chain, total, exchanged, gpu, summed_bytes=sums, stream_bytes=streamed)
                 yield Layout(units, warps, ROWS, tiles, ctas, weights, operands, memory, step_us, split)
 
 
@@ -139,9 +143,9 @@ def _needs(
     split: int,
     bytes_of: Callable[[Recurrence, Product], int],
     copies: int,
-) -> tuple[int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, int]:
     """Registers of a thread for weights and for operands, bytes of shared memory, columns of the widest tile,
-    and a warp's matrix instructions that wait for the step before.
+    a warp's matrix instructions that wait for the step before, and bytes of sums that warps add up.
 
     Operands are counted as they arrive, every thread with its share, as one dot reads them, and its sums.
     """
@@ -162,7 +166,7 @@ def _needs(
     sums = ROWS * max(widest * split // warps, MMA_COLUMNS) * 4
     operands = (arriving // warps + in_a_dot + sums) // (32 * 4)
     step = max(arriving, warps * sums if split > 1 else 0, STEP_SHARED_BYTES)
-    return weights, operands, staged + step, widest, chain
+    return weights, operands, staged + step, widest, chain, ROWS * widest * split * 4 if split > 1 else 0
 
 
 def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int], copies: int = 1) -> Layout:
@@ -177,11 +181,6 @@ def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int
     return min(fitting, key=_step_cost)
 
 
-def _step_cost(layout: Layout) -> tuple[bool, bool, float, int]:
-    """Without spills first, then the shorter step, then the one with fewer CTAs.
-
-    Warps share the columns of a state only where the registers would not do otherwise: adding their sums up
-    has not been timed.
-    """
-    tight = layout.registers + layout.operands > EASY_REGISTERS
-    return (tight, (layout.split > 1) != tight, layout.step_us, layout.total)
+def _step_cost(layout: Layout) -> tuple[bool, float, int]:
+    """Without spills first, then the shorter step, then the one with fewer CTAs."""
+    return layout.registers + layout.operands > EASY_REGISTERS, layout.step_us, layout.total

@@ -6,28 +6,27 @@ travel back as values; anything else is a crash, whose traceback stays in the wo
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import enum
 import importlib
 import json
 import math
 import os
-import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tilewright.errors import TilewrightError
+from tilewright.processes.child import die_with_parent
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-
-def main(folder: Path) -> None:
+def main(arguments: Sequence[str]) -> None:
+    folder = Path(arguments[0])
     job = json.loads((folder / "job.json").read_text())
     watched = job.get("under", False)
     if not watched:  # a tool may start programs from a thread that ends: Linux takes that for its end
-        _die_with_parent()
+        die_with_parent()
     module_name, _, function_name = job["task"].partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
@@ -43,12 +42,6 @@ def main(folder: Path) -> None:
     sys.stdout.flush()
     if not watched:  # a tool's own exit handlers finish its work
         os._exit(0)  # a task's leftover threads and exit handlers have no say
-
-
-def _die_with_parent() -> None:
-    """Have Linux kill this process when the one that started it ends, kill -9 included."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def plain(value: Any) -> Any:
@@ -71,4 +64,4 @@ def plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1:])

@@ -1,8 +1,8 @@
 """Runs one task in a process of its own, within a time and a memory limit.
 
 Whatever executes a user's code (a problem file, a candidate) runs here. The parent writes the job
-as JSON into a fresh folder, starts `python -m tilewright.worker FOLDER`, and reads the result file
-that the task left. What the process prints is kept for messages and proves nothing.
+as JSON into a fresh folder, starts `tilewright.worker` with it, and reads the result file that the task
+left. What the process prints is kept for messages and proves nothing.
 
 A task is named "package.module:function". The function takes the job's payload (plain JSON values)
 and returns a dataclass or a JSON value; see `tilewright.worker`.
@@ -15,7 +15,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,11 +26,12 @@ from typing import Any
 import psutil
 
 from tilewright import errors
+from tilewright.processes.start import Process, start
 
 POLL_SECONDS = 0.05
 
 _stopping = threading.Event()
-_running: set[subprocess.Popen[bytes]] = set()
+_running: set[Process] = set()
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Limits:
 
     Args:
         seconds: wall-clock time, its start included.
-        memory_bytes: resident memory of the process and its children.
+        memory_bytes: resident memory of the process and its children, what they share counted for each.
     """
 
     seconds: float = 120.0
@@ -75,31 +75,32 @@ def call(
         folder = Path(scratch)
         (folder / "job.json").write_text(json.dumps({"task": task, "payload": payload, "under": bool(under)}))
         with (folder / "output.txt").open("wb") as output:
-            process = subprocess.Popen(
-                [*under, sys.executable, "-m", "tilewright.worker", scratch],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "TRITON_DEFAULT_FP_FUSION": "1", **(environment or {})},
-                start_new_session=True,
+            deadline = time.monotonic() + limits.seconds
+            process = start(
+                "tilewright.worker",
+                [scratch],
+                output=output.fileno(),
+                environment={**os.environ, "TRITON_DEFAULT_FP_FUSION": "1", **(environment or {})},
+                leads=True,
+                under=under,
             )
             _running.add(process)
             try:
-                _wait(process, limits)
+                _wait(process, limits, deadline)
             finally:
-                _kill_group(process)
+                _kill(process)
                 _running.discard(process)
+            code = process.wait()
         if stopping():
             raise errors.Interrupted("interrupted")
-        return _result(folder, process.returncode)
+        return _result(folder, code)
 
 
 def stop_all() -> None:
     """Kill every worker, and start none until `allow_workers`: what waits for one raises Interrupted."""
     _stopping.set()
     for process in list(_running):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
 
 
 def stopping() -> bool:
@@ -112,15 +113,12 @@ def allow_workers() -> None:
     _stopping.clear()
 
 
-def _wait(process: subprocess.Popen[bytes], limits: Limits) -> None:
+def _wait(process: Process, limits: Limits, deadline: float) -> None:
     """Wait for the process to end, watching the clock and its memory."""
-    deadline = time.monotonic() + limits.seconds
-    while True:
-        try:
+    while not stopping():  # it may have started a moment after `stop_all`
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(POLL_SECONDS)
             return
-        except subprocess.TimeoutExpired:
-            pass
         if time.monotonic() > deadline:
             raise errors.WorkerTimeout(
                 f"did not finish within {limits.seconds:g} s", mend="allow more time or use smaller sizes"
@@ -136,11 +134,11 @@ def _wait(process: subprocess.Popen[bytes], limits: Limits) -> None:
             )
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill whatever the worker left running, then reap it."""
+def _kill(process: Process) -> None:
+    """Kill the worker and whatever it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()  # a moment after its start it does not lead its group yet
 
 
 def _result(folder: Path, returncode: int) -> Any:

@@ -23,8 +23,8 @@ HEAVY = ("torch", "triton", "libcst")
 ROOMS = (
     "__main__", "cli", "report", "verify", "api", "stages", "runs", "proposers", "profile", "request",
     "contract", "entry", "screening", "judge", "inspect", "launches", "kernelfile", "stages.catalogue",
-    "stages.model", "place", "gpu", "workers", "machine", "manifest", "serial", "worker", "candidate",
-    "problem", "evidence", "errors", "version",
+    "stages.model", "place", "gpu", "workers", "machine", "manifest", "serial", "worker", "processes",
+    "candidate", "problem", "evidence", "errors", "version",
 )  # fmt: skip
 
 # Put together here so that this file does not name what it looks for.

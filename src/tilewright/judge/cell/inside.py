@@ -8,29 +8,26 @@ clock here is only a reading: the one that counts is the judge's.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tilewright.judge.cell.isolation import isolate
+from tilewright.processes.child import die_with_parent
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-
-def main(folder: Path, incoming: int, outgoing: int, device: str, *, isolated: bool) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Serve until the judge closes the pipe."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    writable = [folder, Path(os.environ["TRITON_CACHE_DIR"])]
-    isolation = isolate(writable) if isolated else ""
+    where, incoming, outgoing, device, how = arguments
+    die_with_parent()
+    folder = Path(where)
+    isolation = isolate([folder, Path(os.environ["TRITON_CACHE_DIR"])]) if how == "isolated" else ""
     from tilewright.judge.cell.protocol import Channel, ProtocolError, Reader, Writer
     from tilewright.judge.cell.subject import Subject
 
-    channel = Channel(incoming, outgoing)
+    channel = Channel(int(incoming), int(outgoing))
     try:
         subject = Subject(device)
     except RuntimeError as error:  # the device's driver wants something that was taken from it
@@ -64,6 +61,4 @@ def _served(subject: Any, message: dict[str, Any], reader: Any, writer: Any) -> 
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], isolated=sys.argv[5] == "isolated"
-    )
+    main(sys.argv[1:])

@@ -8,7 +8,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import tilewright
 from tilewright.judge.cell.protocol import Channel, ProtocolError, Reader, Writer
 from tilewright.judge.failures import CandidateFailure, one_line
 from tilewright.judge.verdict import Outcome
+from tilewright.processes.start import start
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -48,8 +48,8 @@ class Cell:
         for name in ("to_cell.bin", "from_cell.bin"):
             (folder / name).touch()
         self.reader = Reader(folder / "from_cell.bin", trusted=False)
-        self._inside = [*under, sys.executable, "-m", "tilewright.judge.cell.inside", str(folder)]
         self._device = device
+        self._under = under
         self._environment = _environment(folder, device, source)
         self._isolation: str | None = None
         self._start("isolated")
@@ -57,14 +57,14 @@ class Cell:
     def _start(self, how: str) -> None:
         to_cell, from_cell = os.pipe(), os.pipe()
         with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*self._inside, str(to_cell[0]), str(from_cell[1]), self._device, how],
-                pass_fds=(to_cell[0], from_cell[1]),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-                env=self._environment,
+            self.process = start(
+                "tilewright.judge.cell.inside",
+                [str(self.folder), str(to_cell[0]), str(from_cell[1]), self._device, how],
+                output=output.fileno(),
+                environment=self._environment,
+                folder=self.folder,
+                passed=(to_cell[0], from_cell[1]),
+                under=self._under,
             )
         os.close(to_cell[0])
         os.close(from_cell[1])
@@ -75,8 +75,8 @@ class Cell:
         """What holds the process; waits until it has started.
 
         Where the device does not start under isolation the cell is started once more without, before it
-        has seen anything of the candidate. A cell dies with the thread that started it: ask first in one
-        that lives as long as the cell.
+        has seen anything of the candidate. A cell that no server started dies with the thread that did: ask
+        first in one that lives as long as the cell.
 
         Raises:
             CandidateFailure: it does not start.
@@ -160,8 +160,7 @@ class Cell:
         self.reader.close()
 
     def _end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        self.process.kill()
         self.process.wait()
         for descriptor in (self.channel.incoming, self.channel.outgoing):
             if descriptor >= 0:

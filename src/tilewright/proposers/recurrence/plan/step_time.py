@@ -15,9 +15,9 @@ holds them (prototypes; Elman alone was timed, and what it gains is taken to hol
 
     Elman H=256   0.48, 0.44   0.52, 0.47
 
-Spread: a least-squares fit through 80 layouts of LSTM, GRU and Elman layers of 256 to 2048 hidden units and 16
-to 256 rows, off by 16 % (root mean square). The layouts expected to be fastest took 5 % longer than the fastest
-timed, on average. µs a step as timed, and what the fit gives:
+Spread: a least-squares fit through 80 layouts of LSTM, GRU and Elman layers of 256 to 2048 hidden units and
+16 to 256 rows, off by 16 % (root mean square). The layouts expected to be fastest took 5 % longer than the
+fastest timed, on average. µs a step as timed, and what the fit gives:
 
     LSTM H=256, 10 rows, 6 layers: 96 CTAs of 8 warps    1.65               1.66
     LSTM H=256, 16 rows: 16 CTAs of 8 warps; 32 of 4     1.75; 2.04         1.75; 1.79

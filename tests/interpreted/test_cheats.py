@@ -103,7 +103,10 @@ CHEATS = {
     "process_walks_garbage": Caught("row_sum", (WRONG,), r"probe: line \d+ walks the garbage collector"),
     # The spirit.
     "spirit_by_numpy": Caught("matmul", (NOT_ALLOWED,), "library: numbers come in"),
-    "spirit_compiled_reference": Caught("softmax", (NOT_ALLOWED,), "library: no Triton kernel ran", gpu=True),
+    # torch.compile may want to read the file itself, which is out of the cell's sight.
+    "spirit_compiled_reference": Caught(
+        "softmax", (NOT_ALLOWED, ERROR), "library: no Triton kernel ran|TorchDynamo", gpu=True
+    ),
     "spirit_copy_kernel": Caught("softmax", (NOT_ALLOWED,), "library: .*aten::_softmax"),
     "spirit_decoy": Caught("matmul", (NOT_ALLOWED,), "decoy: kernel matmul_kernel"),
     "spirit_fallback": Caught("matmul", (NOT_ALLOWED,), "fallback: kernel matmul_kernel raises"),

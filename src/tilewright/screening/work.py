@@ -146,7 +146,7 @@ class Screen:
         with torch.no_grad():
             return tuple(
                 self.stopwatch.time(
-                    lambda: seed_everything(self.seed), lambda: model(*given), cold=True
+                    lambda: seed_everything(self.seed), lambda: model(*given), cold=True, ahead=lambda: None
                 ).device
                 for _ in range(samples)
             )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -139,6 +138,7 @@ class Subject:
         memory_of: float | None = None,
         guarded: bool = False,
         queued: bool = False,
+        ahead: bool = False,
         backwards: bool = False,
     ) -> dict[str, Any]:
         """One forward, after `prepare`.
@@ -156,6 +156,8 @@ class Subject:
             guarded: inputs, and what is allocated, lie between zones of known bytes.
             queued: the caller's stream has yet to make the inputs when the forward is called, and reads the
                 outputs at once; nothing is timed.
+            ahead: the caller's stream is held up for a while, and makes the inputs only then; see
+                `stopwatch.Stopwatch.time`.
             backwards: the interpreter runs the programs of a grid from the last to the first.
 
         Returns:
@@ -172,7 +174,9 @@ class Subject:
         tampered = guards or self._tampered(without, memory_of)
         order = order_of_programs(backwards=backwards) if self.interpreted else contextlib.nullcontext()
         with self._candidate(), tampered, self.choice.applied(), order:
-            times = self._queued(given, seed) if queued else self._forward(given, seed, cold=cold)
+            times = (
+                self._queued(given, seed) if queued else self._forward(given, seed, cold=cold, ahead=ahead)
+            )
         self.calls += 1
         if memory.WATCH.strays:  # also where the file caught the error
             first = memory.WATCH.strays[0]
@@ -249,7 +253,7 @@ class Subject:
             self._forward(given, seed, cold=False)
         return tally
 
-    def _forward(self, given: list[Any], seed: int, *, cold: bool) -> Times:
+    def _forward(self, given: list[Any], seed: int, *, cold: bool, ahead: bool = False) -> Times:
         assert self.model is not None
         model = self.model
 
@@ -257,22 +261,33 @@ class Subject:
             self.outputs = model(*given)
 
         with torch.no_grad():
-            return self.stopwatch.time(lambda: seed_everything(seed), run, cold=cold)
+            made = self._withheld(given) if ahead and not self.interpreted else None
+            return self.stopwatch.time(lambda: seed_everything(seed), run, cold=cold, ahead=made)
 
     def _queued(self, given: list[Any], seed: int) -> Times:
         """A forward in the middle of a stream's work: what does not wait for that stream is early."""
         with torch.no_grad():
-            made = [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in flatten(given)]
-            apply(partial(poison, finite=self.finite), given)
+            made = self._withheld(given)
             torch.cuda.synchronize()
             torch.cuda._sleep(PAUSE_CYCLES)
-            for leaf, values in zip(flatten(given), made, strict=True):
-                if isinstance(leaf, torch.Tensor):
-                    leaf.copy_(values)
+            made()
         self._once(given, seed)
         self.outputs = apply(torch.clone, self.outputs)
         self._wait()
         return Times(0.0, 0.0, 0.0)
+
+    def _withheld(self, given: list[Any]) -> Callable[[], None]:
+        """Take the values of inputs away; the function that has the current stream put them back."""
+        tensors = [_whole(leaf) for leaf in flatten(given) if isinstance(leaf, torch.Tensor)]
+        values = [tensor.clone() for tensor in tensors]
+        for tensor in tensors:
+            poison(tensor, finite=self.finite)
+
+        def put_back() -> None:
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.copy_(value)
+
+        return put_back
 
     def _placed(self, inputs: list[Any], *, fresh: bool, offset: int) -> list[Any]:
         """Inputs on the device: in new memory, or in that of the last call where everything fits."""

@@ -26,12 +26,15 @@ class Reading:
     Args:
         wall, device, drained: as the cell read them; see `cell.subject.Subject.call`.
         command: the whole command on the judge's clock, transfers included.
+        ahead: whether the stream was held up first, as `stopwatch` says: its device time counts then, and its
+            wall time holds that as well. Else its wall time counts.
     """
 
     wall: float
     device: float
     drained: float
     command: float
+    ahead: bool = False
 
     @property
     def beside(self) -> float:
@@ -73,11 +76,19 @@ class Lane:
         self.instance = build(self.case, seed)
 
     def call(
-        self, inputs: list[Any], seed: int, *, cold: bool, truth: Truth | None = None, fresh: bool = False
+        self,
+        inputs: list[Any],
+        seed: int,
+        *,
+        cold: bool,
+        ahead: bool,
+        truth: Truth | None = None,
+        fresh: bool = False,
     ) -> Reading:
         """One timed call.
 
         Args:
+            ahead: for device time; without, for wall time.
             truth: what its outputs are compared with, where they are.
             fresh: inputs at new addresses.
 
@@ -85,7 +96,7 @@ class Lane:
             CandidateFailure: it raised, or its outputs are wrong.
         """
         self._serve("prepare")
-        answer = self._serve("call", inputs=inputs, seed=seed, fresh=fresh, cold=cold)
+        answer = self._serve("call", inputs=inputs, seed=seed, fresh=fresh, cold=cold, ahead=ahead)
         if truth is not None:
             comparison = compared(self.case, truth, inputs, answer).comparison
             if comparison.reason:
@@ -98,6 +109,7 @@ class Lane:
             float(values["device_us"]),
             float(values["drained_us"]),
             answer.seconds * 1e6,
+            ahead,
         )
         (self.cold if cold else self.warm).append(reading)
         return reading
@@ -167,7 +179,7 @@ def _beside(lane: Lane) -> list[float]:
 
 def _samples(readings: Sequence[Reading]) -> Samples:
     return Samples(
-        tuple(reading.wall for reading in readings),
-        tuple(reading.device for reading in readings),
+        tuple(reading.wall for reading in readings if not reading.ahead),
+        tuple(reading.device for reading in readings if reading.ahead),
         tuple(reading.command for reading in readings),
     )

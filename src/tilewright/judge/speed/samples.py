@@ -10,8 +10,8 @@ class Samples:
     """Raw times of one side in one condition, in the order they were taken. Microseconds.
 
     Args:
-        wall_us, device_us: of the forward, as its own process read them.
-        command_us: of the whole command, transfers included, on the judge's clock.
+        wall_us, device_us: of the forward, as its own process read them, each in calls of its own.
+        command_us: of every such command, transfers included, on the judge's clock.
     """
 
     wall_us: tuple[float, ...]

@@ -99,7 +99,11 @@ class Blocks:
             truth = self.track.truth(one, inputs, call_seed) if number == chosen else None
             for name, lane in order.sample([("one", one), ("other", other)], 2):
                 with _named(lane):
-                    reading = lane.call(inputs, call_seed, cold=self.cold, truth=truth, fresh=number == 0)
+                    ahead = self.clock == "device" and number > 0
+                    fresh = number == 0
+                    reading = lane.call(
+                        inputs, call_seed, cold=self.cold, ahead=ahead, truth=truth, fresh=fresh
+                    )
                 if number:
                     times[name].append(reading.wall if self.clock == "wall" else reading.device)
         return Block(tuple(times["one"]), tuple(times["other"]))
@@ -129,7 +133,7 @@ class Blocks:
             inputs, call_seed = self.track.inputs()
             for lane in self.lanes:
                 with _named(lane):
-                    lane.call(inputs, call_seed, cold=self.cold)
+                    lane.call(inputs, call_seed, cold=self.cold, ahead=False)
 
 
 def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda") -> SpeedVerdict:

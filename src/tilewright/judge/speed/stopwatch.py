@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 
 FLUSHED_L2_SIZES = 2  # the buffer overwritten before a cold call, in sizes of the L2 cache
+LEAD_US = 500.0  # that the host is ahead of the device where device time is taken: some ten launches
+CYCLES_PER_US = 2500  # of the fastest GPUs; on others a pause lasts longer than asked for
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,8 @@ class Times:
     """Of one call, microseconds; on the CPU all three are wall time.
 
     Args:
-        wall: from an idle device to an idle one.
-        device: up to the last work of the stream that the caller waits for.
+        wall: from an idle device to an idle one; where the stream was held up, that too.
+        device: from where the stream comes to the call up to its last work there, which the caller waits for.
         drained: up to the end of all streams.
     """
 
@@ -34,12 +36,22 @@ class Stopwatch:
         self.device = device
         self._scratch: torch.Tensor | None = None
 
-    def time(self, prepare: Callable[[], object], run: Callable[[], object], *, cold: bool) -> Times:
+    def time(
+        self,
+        prepare: Callable[[], object],
+        run: Callable[[], object],
+        *,
+        cold: bool,
+        ahead: Callable[[], object] | None = None,
+    ) -> Times:
         """Times of `run`.
 
         Args:
             prepare: called just before, outside of the time.
             cold: overwrite the L2 cache first.
+            ahead: hold the stream up for LEAD_US first, and then do this on it. Device time is then what it
+                is amid the work of a stream: the device's alone where there are few launches, the host's
+                where it cannot keep up. Without, it also holds the time of the first launch.
         """
         if self.device.type != "cuda":
             prepare()
@@ -47,12 +59,19 @@ class Stopwatch:
             run()
             wall = (time.perf_counter() - began) * 1e6
             return Times(wall, wall, wall)
-        if cold:
-            self._flush()
         start, end, drained = (torch.cuda.Event(enable_timing=True) for _ in range(3))
         prepare()
+        if cold:
+            self._unpin()
+            if ahead is None:
+                self._overwrite()
         torch.cuda.synchronize()
         began = time.perf_counter()
+        if ahead is not None:
+            torch.cuda._sleep(int(LEAD_US * CYCLES_PER_US))
+            ahead()
+            if cold:
+                self._overwrite()
         start.record()
         run()
         end.record()
@@ -62,10 +81,14 @@ class Stopwatch:
         torch.cuda.synchronize()
         return Times(wall, start.elapsed_time(end) * 1e3, start.elapsed_time(drained) * 1e3)
 
-    def _flush(self) -> None:
-        """Overwrite the L2 cache, and end any hold a kernel took on a part of it."""
+    def _unpin(self) -> None:
+        """End any hold that a kernel took on a part of the L2 cache, and have what `_overwrite` needs."""
         if self._scratch is None:
             size = torch.cuda.get_device_properties(self.device).L2_cache_size
             self._scratch = torch.empty(FLUSHED_L2_SIZES * size, dtype=torch.int8, device=self.device)
         ctypes.CDLL("libcuda.so.1").cuCtxResetPersistingL2Cache()
+
+    def _overwrite(self) -> None:
+        """Have the stream overwrite the L2 cache."""
+        assert self._scratch is not None
         self._scratch.zero_()

@@ -1,11 +1,12 @@
 """Times several sides against one another, each in a cell of its own. Judge's side.
 
 Sides take turns in random order, so that drift of clocks and the place in a fixed order fall on all
-alike. Each turn gives a cold sample (the L2 cache overwritten just before) and a warm one, both on
-values never seen before; some of the outputs are compared, and a side cannot know which. Wall time runs
-from an idle device to an idle device; device time is between two events around the forward. Both are
-read in the cell and count only as far as the clock here agrees. Compilation and autotuning happen in
-the warm-up.
+alike. Each turn gives cold samples (the L2 cache overwritten just before) and warm ones, all on values never
+seen before; some of the outputs are compared, and a side cannot know which. Wall time runs from an idle
+device to an idle device. Device time, in a call of its own, is between two events around the forward, on a
+stream that is held up for a while first: else it would be the host's wherever kernels are short.
+Both are read in the cell and count only as far as the clock here agrees. Compilation and autotuning happen
+in the warm-up.
 """
 
 from __future__ import annotations
@@ -150,14 +151,15 @@ def _take_turns(track: Track, lanes: list[Lane], seconds: float) -> None:
 
 
 def _round(track: Track, lanes: list[Lane], *, compare: bool) -> None:
-    """One cold and one warm call of every side, on the same values for all."""
+    """Cold and warm calls of every side, for wall time and for device time, on the same values for all."""
     for cold in (True, False):
-        inputs, seed = track.inputs()
-        left = running(lanes)
-        truth = track.truth(left[0], inputs, seed) if compare and left else None
-        for lane in track.order.sample(left, len(left)):
-            with dropping(lane):
-                lane.call(inputs, seed, cold=cold, truth=truth)
+        for ahead in (False, True):
+            inputs, seed = track.inputs()
+            left = running(lanes)
+            truth = track.truth(left[0], inputs, seed) if compare and left else None
+            for lane in track.order.sample(left, len(left)):
+                with dropping(lane):
+                    lane.call(inputs, seed, cold=cold, ahead=ahead, truth=truth)
 
 
 def _audit(lanes: list[Lane]) -> None:

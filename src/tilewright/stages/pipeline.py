@@ -129,7 +129,7 @@ def _run_stage(
     steps: list[Step] = []
     tried = runnable = judged_correct = 0
     for proposer in proposers:
-        if session.out_of_time and session.judged_one:  # until then see `judge_all`
+        if session.out_of_time and session.tried_one:  # a run that tried nothing was for nothing
             notes.append(f"the budget of {task.budget_seconds:.0f} s is spent; {proposer.name} was not tried")
             continue
         situation = _situation(task, stage, best)

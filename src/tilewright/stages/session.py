@@ -14,7 +14,7 @@ from tilewright.judge.means.findings import Kind
 from tilewright.judge.verdict import Verdict
 from tilewright.place import Place
 from tilewright.problem import Problem
-from tilewright.runs import RunFolder
+from tilewright.runs import RunFolder, Tried
 from tilewright.stages.model import Stage
 from tilewright.stages.race import Track
 
@@ -91,13 +91,18 @@ class Session:
         return known.verdict if known else None
 
     @property
+    def tried_one(self) -> bool:
+        """Whether a candidate beside the code as given is on record."""
+        return bool(self._beside_the_given())
+
+    @property
     def judged_one(self) -> bool:
-        """Whether a candidate beside the code as given has a verdict."""
+        """Whether one of them has a verdict."""
+        return any(known.verdict is not None for known in self._beside_the_given())
+
+    def _beside_the_given(self) -> list[Tried]:
         current = self.task.current
-        return any(
-            known.verdict is not None and (current is None or name != current.id)
-            for name, known in self.folder.tried.items()
-        )
+        return [known for name, known in self.folder.tried.items() if current is None or name != current.id]
 
     @property
     def track(self) -> Track:

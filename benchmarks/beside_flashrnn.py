@@ -1,6 +1,6 @@
 """One recurrent layer beside FlashRNN: `python benchmarks/beside_flashrnn.py lstm --file tilewright=FILE.py`.
 
-Times an Elman, LSTM or GRU layer (benchmarks/problems/layer_*.py) as PyTorch runs it, which is cuDNN in
+Times an Elman, LSTM or GRU layer (benchmarks/layers) as PyTorch runs it, which is cuDNN in
 float32, TF32 and float16, beside FlashRNN's two CUDA backends in float16 (`pip install flashrnn`; it compiles
 its kernels with nvcc at the first call) and any ModelNew files. FlashRNN takes what the inputs' weights give,
 so a PyTorch product computes that, as its README has it. Its inputs lie in the order it asks for beforehand.
@@ -117,12 +117,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     import torch
 
-    problem = ROOT / "benchmarks" / "problems" / f"layer_{options.kind}.py"
+    problem = ROOT / "benchmarks" / "layers" / f"{options.kind}.py"
     try:
         options.results.mkdir(parents=True, exist_ok=True)
         case = case_of(problem, torch.device("cuda"), options.seed)
         sides = entries(case, options.kind, options.file)
-        taken = measure(problem.stem, case, sizes(case), sides, options)
+        taken = measure(f"layer_{options.kind}", case, sizes(case), sides, options)
         path = write(taken, options.results)
     except (OSError, RecordError) as error:
         print(f"error: {error}", file=sys.stderr)

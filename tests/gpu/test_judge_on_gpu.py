@@ -218,7 +218,9 @@ def test_a_file_against_itself_shows_no_difference(condition: str) -> None:
     )  # of the tests, not of users: each run is one more trial
     verdict = compare_speed(problem, once, once, condition=condition, rules=rules, seconds=10.0)
     assert verdict.outcome is SpeedOutcome.NO_DIFFERENCE, verdict.statement
-    assert 0.9 < verdict.ratio.low <= verdict.ratio.high < 1.1
+    assert verdict.ratio.low < 1.0 < verdict.ratio.high
+    if condition.startswith("device"):  # how wide it is in wall time is up to what else the machine does
+        assert 0.9 < verdict.ratio.low <= verdict.ratio.high < 1.1
 
 
 INSTANCES = """

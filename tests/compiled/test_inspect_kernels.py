@@ -76,6 +76,18 @@ def test_heuristics_decide_a_constant():
     assert vector()["heuristics"].recording.launches[0].constants["EVEN"] == "True"
 
 
+def test_a_kernel_compiled_beforehand_says_its_registers_and_is_launched():
+    tests = Path(__file__).parents[1]
+    posed = (tests / "problems" / "softmax.py").read_text().replace("ROWS = 12", "ROWS = 100000")
+    code = (tests / "honest" / "compiled_beforehand.py").read_text()
+    gpu = find("h100")
+    found = inspect(Problem.from_source(posed), code, gpu)
+    (launch,), (resources,) = found.recording.launches, found.resources
+    at_once = gpu.registers_per_sm // (resources.registers_per_thread * 128)
+    assert launch.kernel == "softmax_kernel" and launch.num_warps == 4
+    assert launch.grid == (gpu.sms * at_once, 1, 1)
+
+
 def test_equal_launches_are_recorded_once_and_depend_through_memory():
     inspection = vector()["two_kernels"]
     recording = inspection.recording

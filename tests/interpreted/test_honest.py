@@ -23,6 +23,7 @@ HONEST = {
     "bfloat16_arithmetic": ("halves", None),
     "cached_scratch": ("norm", None),
     "changes_its_input": ("bump", None),
+    "compiled_beforehand": ("softmax", None),
     "contiguous_glue": ("leaning", "float32"),
     "counting": ("counts", None),
     "custom_operator": ("scale", None),

@@ -230,3 +230,13 @@ def test_an_entry_of_a_dict_goes_where_the_configs_supply_it() -> None:
     configs = [Setting((("BLOCK", size),), 4, 3) for size in (1024, 256)]
     after = install_autotune(source, "scale_kernel", configs, ["n"])
     assert f"{META})\n" in after
+
+
+def test_what_was_compiled_beforehand_is_a_launch_and_is_left_alone() -> None:
+    warmed = "kernel = scale_kernel.warmup(x, out, n, BLOCK=1024, grid=(1,))"
+    read = KernelFile.parse(file(f"{warmed}\n    kernel[(n // 1024, 1, 1)](x, out, n, 1024)"), "code.py")
+    assert [(site.kernel, site.reason) for site in read.launches] == [
+        ("scale_kernel", "it was compiled beforehand")
+    ]
+    tunables, (note,) = find_tunables(read, None)
+    assert tunables == () and "it was compiled beforehand" in note

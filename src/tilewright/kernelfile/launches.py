@@ -27,13 +27,18 @@ HALVES = {"half": "float16", "float16": "float16", "bfloat16": "bfloat16"}
 
 @dataclass(frozen=True)
 class Target:
-    """A kernel that a callable launches, with what was bound on the way."""
+    """A kernel that a callable launches, with what was bound on the way.
+
+    Args:
+        beforehand: it was compiled by `warmup` or an earlier launch, which its constants go to.
+    """
 
     kernel: str
     grid: ast.expr | None
     scope: Scope
     positional: tuple[tuple[ast.expr, Scope], ...] = ()
     named: tuple[tuple[str | None, ast.expr, Scope], ...] = ()
+    beforehand: bool = False
 
 
 class LaunchReader:
@@ -72,7 +77,9 @@ class LaunchReader:
             return []
         match node:
             case ast.Subscript(value=value, slice=grid):
-                return [Target(kernel, grid, scope) for kernel in self._kernels(value, scope)]
+                launched = [Target(kernel, grid, scope) for kernel in self._kernels(value, scope)]
+                held = self._compiled(value, scope)
+                return [*launched, *(Target(kernel, grid, scope, beforehand=True) for kernel in held)]
             case ast.Attribute(value=value, attr="run"):
                 return [Target(kernel, None, scope) for kernel in self._kernels(value, scope)]
             case ast.Call() if self._is_partial(node):
@@ -117,6 +124,17 @@ class LaunchReader:
         found = [kernel for value, owner in inner for kernel in self._kernels(value, owner, steps + 1)]
         return list(dict.fromkeys(found))
 
+    def _compiled(self, node: ast.expr, scope: Scope) -> list[str]:
+        """The kernels whose compiled form, given by `warmup` or a launch, an expression may stand for."""
+        found: list[str] = []
+        for value, owner in self._bound(node, scope):
+            match value:
+                case ast.Call(func=ast.Attribute(value=kernel, attr="warmup") | ast.Subscript(value=kernel)):
+                    found += self._kernels(kernel, owner)
+                case _:
+                    pass
+        return list(dict.fromkeys(found))
+
     def _bound(self, node: ast.expr, scope: Scope) -> list[tuple[ast.expr, Scope]]:
         """Every expression assigned to a name, to self.NAME or to Class.NAME."""
         match node:
@@ -153,7 +171,7 @@ class LaunchReader:
         positional += [(a, scope, "position") for a in call.args]
         passed: list[Passed] = []
         options: list[Passed] = []
-        reason = ""
+        reason = "it was compiled beforehand" if target.beforehand else ""
         grid, grid_scope = target.grid, target.scope
         stars = [i for i, (argument, _, _) in enumerate(positional) if isinstance(argument, ast.Starred)]
         open_ended = any(k.arg is None for k in call.keywords) or any(n is None for n, _, _ in target.named)

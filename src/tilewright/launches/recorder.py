@@ -20,10 +20,12 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+from triton.runtime import driver
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
 
 from tilewright.errors import KernelFileError, Where
+from tilewright.launches.beforehand import Beforehand
 from tilewright.launches.custom import body_of
 from tilewright.launches.fake import replaced
 from tilewright.launches.model import Argument, Launch, Recording, TorchOperation
@@ -157,9 +159,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
         """Within this context launches and operators are noted."""
         recorder = self
 
-        def run(kernel: JITFunction[Any], *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
+        def run(kernel: JITFunction[Any], *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Beforehand:
             if not warmup:
                 recorder.events.append(recorder._launch(kernel, grid, args, kwargs))
+            options = {name: value for name, value in kwargs.items() if name not in kernel.arg_names}
+
+            def compiled() -> Any:
+                _, _, options, source = _binding(kernel, args, kwargs)
+                target = driver.active.get_current_target()
+                return kernel.compile(source, target=target, options=options.__dict__)
+
+            def launch(size: Any, values: Sequence[Any]) -> None:
+                recorder.events.append(recorder._launch(kernel, size, values, options))
+
+            return Beforehand(compiled, launch)
 
         def tune(tuner: Autotuner, *args: Any, **kwargs: Any) -> None:
             recorder._autotuned(tuner, args, kwargs)
@@ -255,15 +268,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
         line = self._line()
         for hook in kernel.pre_run_hooks:
             hook(*args, **kwargs)
-        _, _, _, backend, binder = kernel.device_caches[0]
-        kwargs = {"debug": kernel.debug, **kwargs}
-        try:
-            values, specialization, extra = binder(*args, **kwargs)
-        except TypeError as error:  # Triton's generated binder has a name of its own
-            raise TypeError(str(error).replace("dynamic_func", kernel.__name__)) from None
-        options, signature, constants, attributes = kernel._pack_args(
-            backend, kwargs, values, specialization, extra
-        )
+        values, specialization, options, source = _binding(kernel, args, kwargs)
         size = grid(values) if callable(grid) else grid
         views: dict[str, View] = {}
         arguments = tuple(
@@ -287,9 +292,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
         index = self._index.setdefault(key, len(self.launches))
         if index == len(self.launches):
             self.launches.append(launch)
-            self.bound.append(
-                Bound(kernel, kernel.ASTSource(kernel, signature, constants, attributes), options)
-            )
+            self.bound.append(Bound(kernel, source, options))
         return Event(index, views=views)
 
     def _argument(
@@ -334,6 +337,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
         while frame is not None and frame.f_code.co_filename != self.path:
             frame = frame.f_back  # type: ignore[assignment]
         return frame.f_lineno if frame is not None else None
+
+
+def _binding(
+    kernel: JITFunction[Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Any], Any, Any]:
+    """Arguments by name, what Triton specialises on, the options, and what is to be compiled."""
+    _, _, _, backend, binder = kernel.device_caches[0]
+    kwargs = {"debug": kernel.debug, **kwargs}
+    try:
+        values, specialization, extra = binder(*args, **kwargs)
+    except TypeError as error:  # Triton's generated binder has a name of its own
+        raise TypeError(str(error).replace("dynamic_func", kernel.__name__)) from None
+    options, signature, constants, attributes = kernel._pack_args(
+        backend, kwargs, values, specialization, extra
+    )
+    return values, specialization, options, kernel.ASTSource(kernel, signature, constants, attributes)
 
 
 def _on_device(value: Any) -> bool:

@@ -17,7 +17,7 @@ from torch import nn
 from tilewright.judge.answer.compare import flatten
 from tilewright.judge.cell.protocol import Received, extent, opened
 from tilewright.judge.failures import CandidateFailure, candidate_code
-from tilewright.judge.interpreted import assembly, cooperative, guards, language, memory
+from tilewright.judge.interpreted import assembly, beforehand, cooperative, guards, language, memory
 from tilewright.judge.interpreted.interpreter import ConfigChoice, Tally, order_of_programs, repair
 from tilewright.judge.means.findings import Finding
 from tilewright.judge.means.observer import Observer
@@ -50,6 +50,7 @@ class Subject:
             memory.install()
             guards.install()
             language.install()
+            beforehand.install()
         else:
             torch.zeros(1, device=self.device)  # starts the device
         self.source = self.path = ""

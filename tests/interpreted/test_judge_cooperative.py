@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +35,9 @@ def test_a_wrong_answer_is_still_wrong() -> None:
     problem = Problem.from_file(DATA / "relay_problem.py")
     source = (DATA / "relay.py").read_text().replace("if row > 0", "if row > 1")
     assert check(problem, source, trials=1).outcome not in (Outcome.CORRECT, Outcome.TIMEOUT, Outcome.CRASH)
+
+
+def test_what_they_take_is_not_told_from_the_first_alone() -> None:
+    run = subprocess.run([sys.executable, DATA / "uneven.py"], capture_output=True, text=True, check=True)
+    seconds = json.loads(run.stdout)
+    assert 0.3 < seconds["expected"] / seconds["took"] < 3.0

@@ -61,6 +61,15 @@ def test_check_prints_budget_and_error_and_ends_well() -> None:
     assert "1 fresh sets, full size" in said
 
 
+def test_with_more_time_sizes_are_cut_less() -> None:
+    steps = []
+    for seconds in ("1", "6"):
+        files = [str(DATA / "steps.py"), "--problem", str(DATA / "steps_problem.py")]
+        _, said = run(*files, "--trials", "1", "--interpreter-seconds", seconds, "--json")
+        steps.append(int(json.loads(said)["verdict"]["sizes"].rpartition(" ")[2]))
+    assert steps[0] < steps[1]
+
+
 def test_check_as_json_names_the_breaches_and_ends_with_one(tmp_path: Path) -> None:
     extra = tmp_path / "extra.py"
     extra.write_text((DATA / "scale.py").read_text() + "\n\nif __name__ == '__main__':\n    print('hello')\n")

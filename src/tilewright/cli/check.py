@@ -62,6 +62,13 @@ class Checked:
 @allow_option
 @gpu_option
 @click.option("--trials", type=click.IntRange(1), default=3, show_default=True, help="Fresh sets of inputs.")
+@click.option(
+    "--interpreter-seconds",
+    type=click.FloatRange(1.0),
+    default=16.0,
+    show_default=True,
+    help="Without a GPU, how long the interpreter may take for all calls; sizes are cut down to fit.",
+)
 @click.option("--sanitize", type=click.Choice(TOOLS), help="Also run under compute-sanitizer; needs a GPU.")
 @json_option
 def command(
@@ -74,6 +81,7 @@ def command(
     allow: tuple[Kind, ...],
     gpu: str | None,
     trials: int,
+    interpreter_seconds: float,
     sanitize: str | None,
     as_json: bool,
 ) -> int:
@@ -101,6 +109,7 @@ def command(
             target=target,
             mapping=code.mapping,
             trials=trials,
+            interpreter_seconds=interpreter_seconds,
             allow=allow,
             sanitize=sanitize,
             limits=SANITIZED if sanitize else None,

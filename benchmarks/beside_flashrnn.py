@@ -1,6 +1,6 @@
 """One recurrent layer beside FlashRNN: `python benchmarks/beside_flashrnn.py lstm --file tilewright=FILE.py`.
 
-Times an Elman, LSTM or GRU layer (benchmarks/layers) as PyTorch runs it, which is cuDNN in
+Times an Elman, LSTM or GRU layer, the scaling benchmark's of 512 steps, as PyTorch runs it, which is cuDNN in
 float32, TF32 and float16, beside FlashRNN's two CUDA backends in float16 (`pip install flashrnn`; it compiles
 its kernels with nvcc at the first call) and any ModelNew files. FlashRNN takes what the inputs' weights give,
 so a PyTorch product computes that, as its README has it. Its inputs lie in the order it asks for beforehand.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,14 @@ from typing import Any
 
 from network import entries as as_pytorch_runs_it
 from network import sizes
-from recording import RESULTS, ROOT, RecordError, Run, write
-from sides import Case, Entry, also_in_a_graph, case_of, has_gpu, labelled_file, measure
-from tables import table
+from recording import ROOT, Record, Run
+from scaling_files import problem_text
+from scaling_records import Point
+from sides import Case, Entry, also_in_a_graph, case_of, measure, recorded, side_options
 
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
 
+LAYER = (512, 16, 256)  # steps, rows of batch, hidden units
 KINDS = {"rnn": "elman", "lstm": "lstm", "gru": "gru"}
 BACKENDS = {"fused": "cuda_fused", "alternating": "cuda"}
 
@@ -99,36 +102,24 @@ def _let_it_build(module: str) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Record one recurrent layer beside FlashRNN.")
     parser.add_argument("kind", choices=KINDS, help="of the layer")
-    parser.add_argument(
-        "--file", type=labelled_file, action="append", default=[], metavar="LABEL=PATH",
-        help="a ModelNew file to time as well; repeatable",
-    )  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=0.5, help="time for the samples of one side")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and the order of samples")
-    parser.add_argument("--commit", help="what to record where the checkout carries no git history")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
+    side_options(parser, seconds=0.5)
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    if not has_gpu():
-        print("error: PyTorch sees no GPU here; run this on a machine with one", file=sys.stderr)
-        return 2
-    import torch
 
-    problem = ROOT / "benchmarks" / "layers" / f"{options.kind}.py"
-    try:
-        options.results.mkdir(parents=True, exist_ok=True)
-        case = case_of(problem, torch.device("cuda"), options.seed)
+    def take() -> Record:
+        import torch
+
+        with tempfile.TemporaryDirectory() as folder:
+            problem = Path(folder) / "problem.py"
+            problem.write_text(problem_text(Point(options.kind, *LAYER)), encoding="utf-8")
+            case = case_of(problem, torch.device("cuda"), options.seed)
         sides = entries(case, options.kind, options.file)
-        taken = measure(f"layer_{options.kind}", case, sizes(case), sides, options)
-        path = write(taken, options.results)
-    except (OSError, RecordError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(table(taken, path))
-    return 0
+        return measure(f"layer_{options.kind}", case, sizes(case), sides, options)
+
+    return recorded(options, take)
 
 
 if __name__ == "__main__":

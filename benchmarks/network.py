@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from recording import RESULTS, ROOT, RecordError, write
-from sides import Case, Entry, also_in_a_graph, case_of, has_gpu, labelled_file, measure, model_new
-from tables import table
+from recording import ROOT, Record
+from sides import Case, Entry, also_in_a_graph, case_of, measure, model_new, recorded, side_options
 
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
 
@@ -39,14 +38,7 @@ def sizes(case: Case) -> dict[str, str | int]:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Record a problem on this machine's GPU.")
     parser.add_argument("problem", type=Path, help="a problem file")
-    parser.add_argument(
-        "--file", type=labelled_file, action="append", default=[], metavar="LABEL=PATH",
-        help="a ModelNew file to time as well; repeatable",
-    )  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=1.5, help="time for the samples of one side")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and the order of samples")
-    parser.add_argument("--commit", help="what to record where the checkout carries no git history")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
+    side_options(parser)
     return parser.parse_args(arguments)
 
 
@@ -55,21 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.problem.is_file():
         print(f"error: {options.problem}: no such file; give a problem file", file=sys.stderr)
         return 2
-    if not has_gpu():
-        print("error: PyTorch sees no GPU here; run this on a machine with one", file=sys.stderr)
-        return 2
-    import torch
 
-    try:
-        options.results.mkdir(parents=True, exist_ok=True)
+    def take() -> Record:
+        import torch
+
         case = case_of(options.problem, torch.device("cuda"), options.seed)
-        taken = measure(options.problem.stem, case, sizes(case), entries(case, options.file), options)
-        path = write(taken, options.results)
-    except (OSError, RecordError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(table(taken, path))
-    return 0
+        return measure(options.problem.stem, case, sizes(case), entries(case, options.file), options)
+
+    return recorded(options, take)
 
 
 if __name__ == "__main__":

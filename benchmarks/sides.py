@@ -16,6 +16,7 @@ from typing import Any
 
 import compiled_loop
 from recording import (
+    RESULTS,
     Contender,
     Record,
     RecordError,
@@ -27,7 +28,9 @@ from recording import (
     sample,
     this_commit,
     this_machine,
+    write,
 )
+from tables import table
 
 
 @dataclass(frozen=True)
@@ -254,6 +257,38 @@ def with_samples(side: Side, samples: Samples | None) -> Side:
     if samples is None:
         return side
     return replace(side, wall_us=tuple(samples.wall_us), device_us=tuple(samples.device_us))
+
+
+def side_options(parser: argparse.ArgumentParser, seconds: float = 1.5) -> None:
+    """Add the options of every benchmark that times sides beside one another.
+
+    Args:
+        seconds: the default of --seconds.
+    """
+    parser.add_argument(
+        "--file", type=labelled_file, action="append", default=[], metavar="LABEL=PATH",
+        help="a ModelNew file to time as well; repeatable",
+    )  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=seconds, help="time for the samples of one side")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and the order of samples")
+    parser.add_argument("--commit", help="what to record where the checkout carries no git history")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
+
+
+def recorded(options: argparse.Namespace, take: Callable[[], Record]) -> int:
+    """Write the record that `take` gives, and print its table; the command's exit code."""
+    if not has_gpu():
+        print("error: PyTorch sees no GPU here; run this on a machine with one", file=sys.stderr)
+        return 2
+    try:
+        options.results.mkdir(parents=True, exist_ok=True)  # now, not after minutes of measuring
+        record = take()
+        path = write(record, options.results)
+    except (OSError, RecordError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(record, path))
+    return 0
 
 
 def labelled_file(text: str) -> tuple[str, Path]:

@@ -16,26 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import compiled_loop
-from recording import (
-    RESULTS,
-    ROOT,
-    Record,
-    RecordError,
-    Run,
-    write,
-)
+from recording import ROOT, Record, Run
 from sides import (
     Case,
     Entry,
     also_in_a_graph,
     case_of,
     compiled_reference,
-    has_gpu,
     labelled_file,
     measure,
     model_new,
+    recorded,
+    side_options,
 )
-from tables import table
 
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
 
@@ -134,14 +127,7 @@ def record(options: argparse.Namespace) -> Record:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Record the reference case on this machine's GPU.")
-    parser.add_argument(
-        "--file",
-        type=labelled_file,
-        action="append",
-        default=[],
-        metavar="LABEL=PATH",
-        help="a ModelNew file to time as well; repeatable",
-    )
+    side_options(parser)
     parser.add_argument(
         "--request-code",
         type=lambda path: labelled_file(f"request's code={path}"),
@@ -154,10 +140,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default=240.0,
         help="time limit of each torch.compile side, all of them compiled at once; 0 leaves them out",
     )
-    parser.add_argument("--seconds", type=float, default=1.5, help="time for the samples of one side")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and the order of samples")
-    parser.add_argument("--commit", help="what to record where the checkout carries no git history")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
     options = parser.parse_args(arguments)
     if options.request_code:
         options.file.insert(0, options.request_code)
@@ -169,18 +151,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    if not has_gpu():
-        print("error: PyTorch sees no GPU here; run this on a machine with one", file=sys.stderr)
-        return 2
-    try:
-        options.results.mkdir(parents=True, exist_ok=True)  # now, not after minutes of measuring
-        taken = record(options)
-        path = write(taken, options.results)
-    except (OSError, RecordError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(table(taken, path))
-    return 0
+    return recorded(options, lambda: record(options))
 
 
 if __name__ == "__main__":

@@ -45,14 +45,15 @@ def layer(kind: str, hidden: int, batch: int = 8) -> Problem:
     return Problem.from_source(LAYER.format(kind=kind, hidden=hidden, batch=batch))
 
 
-def built(problem: Problem, gpu_name: str, dialect: str = "triton") -> str:
-    """Its plan; fails unless the first file proposed runs on the card without spills inside a loop."""
+def built(problem: Problem, gpu_name: str, dialect: str = "triton", place: int = 0) -> str:
+    """Its plan; fails unless the file proposed there runs on the card without spills inside a loop."""
     gpu = find(gpu_name)
     stage = next(stage for stage in stages("network") if stage.name == "algorithm")
     situation = Situation(problem, None, None, gpu, stage, {}, "tf32", dialect=dialect)
     proposals = RecurrenceCompiler().propose(situation)
     assert proposals.candidates, proposals.notes
-    found = inspect(problem, proposals.candidates[0].source, gpu)
+    candidate = proposals.candidates[place]
+    found = inspect(problem, candidate.source, gpu)
     kernels = [kernel for kernel in found.resources if kernel.kernel.startswith("recurrence")]
     assert kernels
     for kernel in found.resources:
@@ -61,7 +62,7 @@ def built(problem: Problem, gpu_name: str, dialect: str = "triton") -> str:
     for kernel in kernels:
         assert kernel.spills.in_loop == 0
     assert found.estimate is not None and found.estimate.breakdown
-    return proposals.candidates[0].settings["plan"]
+    return candidate.settings["plan"]
 
 
 @pytest.mark.parametrize("gpu", ["RTX 4090", "H200"])
@@ -84,6 +85,10 @@ def test_six_layers_of_lstm() -> None:
 )
 def test_one_layer(gpu: str, kind: str, hidden: int) -> None:
     assert "weights spread" in built(layer(kind, hidden), gpu)
+
+
+def test_a_spread_loop_comes_in_two_layouts() -> None:
+    assert built(layer("LSTM", 256), "H200", place=1).endswith("weights spread, in another layout")
 
 
 def test_weights_that_fit_no_registers_are_streamed() -> None:

@@ -34,6 +34,7 @@ def emit(
     layout: spread_plan.Layout | None = None,
     *,
     streamed: bool = False,
+    place: int = 0,
 ) -> Emitted:
     """Kernels and wrapper for a group.
 
@@ -44,6 +45,7 @@ def emit(
         wanted: results that are read outside the group; all where not given.
         layout: instead of the one chosen for the GPU.
         streamed: weights are read from L2 every step instead of staying in registers.
+        place: of the layout among those that fit, where none is given; 0 is expected to be the fastest.
 
     Raises:
         Declined: a CTA would need columns that another one holds, or the group does not fit the GPU.
@@ -53,6 +55,6 @@ def emit(
         if streamed:
             layout = spread_streamed.choose(group, gpu, members.operand_bytes)
         else:
-            layout = spread_plan.choose(group, gpu, members.operand_bytes, members.copies)
+            layout = spread_plan.choose(group, gpu, members.operand_bytes, members.copies, place)
     text, helpers = kernels(members, layout, name)
     return wrapper(members, layout, name, text, helpers)

@@ -169,16 +169,23 @@ def _needs(
     return weights, operands, staged + step, widest, chain, ROWS * widest * split * 4 if split > 1 else 0
 
 
-def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int], copies: int = 1) -> Layout:
-    """The layout with the shortest step; arguments as of `layouts`.
+def choose(
+    group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int], copies: int = 1, place: int = 0
+) -> Layout:
+    """The layout with the shortest step; the other arguments as of `layouts`.
+
+    Args:
+        place: 1 for the next one, and so on.
 
     Raises:
-        Declined: none fits.
+        Declined: none fits, or none that is as far behind.
     """
-    fitting = list(layouts(group, gpu, bytes_of, copies))
+    fitting = sorted(layouts(group, gpu, bytes_of, copies), key=_step_cost)
     if not fitting:
         raise Declined(f"the weights do not fit the registers of {gpu.sms} SMs together")
-    return min(fitting, key=_step_cost)
+    if place >= len(fitting):
+        raise Declined(f"{len(fitting)} layouts fit, and no other")
+    return fitting[place]
 
 
 def _step_cost(layout: Layout) -> tuple[bool, float, int]:

@@ -17,6 +17,7 @@ WEIGHT_REGISTERS = 144  # of a thread's 255; the rest holds one step's values an
 MEASURED_REGISTERS = 150  # weights and operands: kernels were timed up to here as assembled unasked
 MOST_REGISTERS = 255  # that a thread can address
 EASY_REGISTERS = 232  # weights and operands together: kernels beyond took two to three times as long
+AMPLE_REGISTERS = 200  # the same: up to here no loop was seen to spill on any card
 STEP_SHARED_BYTES = 16 * 1024  # at least, besides weights: rows of a state, gates on their way out, sums
 LONGEST_CHUNK = 256  # columns of a state read by one load
 BYTES = {"fp16": 2, "bf16": 2, "fp32": 4}
@@ -175,17 +176,19 @@ def choose(
     """The layout with the shortest step; the other arguments as of `layouts`.
 
     Args:
-        place: 1 for the next one, and so on.
+        place: 1 for the next one, and so on, of those whose registers are ample.
 
     Raises:
-        Declined: none fits, or none that is as far behind.
+        Declined: none fits, or none is left for that place.
     """
     fitting = sorted(layouts(group, gpu, bytes_of, copies), key=_step_cost)
     if not fitting:
         raise Declined(f"the weights do not fit the registers of {gpu.sms} SMs together")
-    if place >= len(fitting):
-        raise Declined(f"{len(fitting)} layouts fit, and no other")
-    return fitting[place]
+    ample = [layout for layout in fitting[1:] if layout.registers + layout.operands <= AMPLE_REGISTERS]
+    ranked = [fitting[0], *ample]
+    if place >= len(ranked):
+        raise Declined("no other layout fits the registers amply")
+    return ranked[place]
 
 
 def _step_cost(layout: Layout) -> tuple[bool, float, int]:

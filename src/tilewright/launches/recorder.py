@@ -25,7 +25,7 @@ from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
 
 from tilewright.errors import KernelFileError, Where
-from tilewright.launches.beforehand import Beforehand
+from tilewright.launches.beforehand import Beforehand, launch_options, loaded
 from tilewright.launches.custom import body_of
 from tilewright.launches.fake import replaced
 from tilewright.launches.model import Argument, Launch, Recording, TorchOperation
@@ -162,15 +162,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
         def run(kernel: JITFunction[Any], *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Beforehand:
             if not warmup:
                 recorder.events.append(recorder._launch(kernel, grid, args, kwargs))
-            options = {name: value for name, value in kwargs.items() if name not in kernel.arg_names}
+            named = launch_options(kernel.arg_names, kwargs)
 
             def compiled() -> Any:
                 _, _, options, source = _binding(kernel, args, kwargs)
                 target = driver.active.get_current_target()
-                return kernel.compile(source, target=target, options=options.__dict__)
+                return loaded(kernel.compile(source, target=target, options=options.__dict__))
 
             def launch(size: Any, values: Sequence[Any]) -> None:
-                recorder.events.append(recorder._launch(kernel, size, values, options))
+                recorder.events.append(recorder._launch(kernel, size, values, named))
 
             return Beforehand(compiled, launch)
 

@@ -25,11 +25,11 @@ from tilewright.judge.means.origins import Origins
 from tilewright.judge.means.poison import Filled, Poisoned, poison, poison_cache, poison_free_memory
 from tilewright.judge.means.spirit import failing, on_device, recorded, skipped
 from tilewright.judge.sides import apply, import_candidate, seed_everything, state_of
-from tilewright.judge.speed.stopwatch import Stopwatch, Times
+from tilewright.judge.speed.stopwatch import Stopwatch, Times, hold_up
 from tilewright.judge.verdict import Outcome
 
 GUARD_BYTES = 4096  # on each side of a tensor; an index that is off by one row of 1024 floats shows
-PAUSE_CYCLES = 20_000_000  # 10 ms at 2 GHz: the first launches of a forward come well within
+PAUSE_US = 8000.0  # the first launches of a forward come well within
 SMALL_BYTES = 2**20  # PyTorch's CUDA allocator keeps what is no larger apart from the rest
 
 
@@ -175,9 +175,10 @@ class Subject:
         tampered = guards or self._tampered(without, memory_of)
         order = order_of_programs(backwards=backwards) if self.interpreted else contextlib.nullcontext()
         with self._candidate(), tampered, self.choice.applied(), order:
-            times = (
-                self._queued(given, seed) if queued else self._forward(given, seed, cold=cold, ahead=ahead)
-            )
+            if queued:
+                times = self._queued(given, seed)
+            else:
+                times = self._forward(given, seed, cold=cold, ahead=ahead)
         self.calls += 1
         if memory.WATCH.strays:  # also where the file caught the error
             first = memory.WATCH.strays[0]
@@ -262,16 +263,16 @@ class Subject:
             self.outputs = model(*given)
 
         with torch.no_grad():
-            made = self._withheld(given) if ahead and not self.interpreted else None
-            return self.stopwatch.time(lambda: seed_everything(seed), run, cold=cold, ahead=made)
+            put_back = self._withheld(given) if ahead and not self.interpreted else None
+            return self.stopwatch.time(lambda: seed_everything(seed), run, cold=cold, ahead=put_back)
 
     def _queued(self, given: list[Any], seed: int) -> Times:
         """A forward in the middle of a stream's work: what does not wait for that stream is early."""
         with torch.no_grad():
-            made = self._withheld(given)
+            put_back = self._withheld(given)
             torch.cuda.synchronize()
-            torch.cuda._sleep(PAUSE_CYCLES)
-            made()
+            hold_up(PAUSE_US)
+            put_back()
         self._once(given, seed)
         self.outputs = apply(torch.clone, self.outputs)
         self._wait()

@@ -7,7 +7,7 @@ programs go round their loops often.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ import triton
 from triton.runtime.interpreter import InterpretedFunction
 
 from tilewright.gpu.catalogue import find
+from tilewright.launches.beforehand import MAX_THREADS, Beforehand, launch_options
 from tilewright.launches.driver import PretendedDriver
 
 SMS = 4
@@ -36,37 +37,26 @@ class InterpretedDriver(PretendedDriver):
         raise RuntimeError(f"0 active drivers, and the interpreter has no {name}")
 
 
-class Beforehand:
-    """What a launch, or `warmup`, gives back."""
-
-    n_regs, n_spills, n_max_threads = REGISTERS, 0, 1024
-
-    def __init__(self, function: Any, options: dict[str, Any]) -> None:
-        self._function = function
-        self._options = options
-        self.name = function.fn.__name__
-        self.metadata = SimpleNamespace(
-            **{"shared": 0, "num_warps": 4, "num_ctas": 1, "num_stages": 3, **options}
-        )
-
-    def _init_handles(self) -> None:
-        """There is nothing to load."""
-
-    def __getitem__(self, grid: Any) -> Callable[..., None]:
-        def launched(*args: Any, stream: Any = None) -> None:
-            self._function.run(*args, grid=grid, warmup=False, **self._options)
-
-        return launched
-
-
 def install() -> None:
     """Have launches give something back, and a device answer, in this process."""
     original = InterpretedFunction.run
 
     def run(function: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Beforehand:
         original(function, *args, grid=grid, warmup=warmup, **kwargs)
-        options = {name: value for name, value in kwargs.items() if name not in function.arg_names}
-        return Beforehand(function, options)
+        options = launch_options(function.arg_names, kwargs)
+
+        def launch(size: Any, values: Sequence[Any]) -> None:
+            function.run(*values, grid=size, warmup=False, **options)
+
+        return Beforehand(lambda: _figures(function.fn.__name__, options), launch)
 
     InterpretedFunction.run = run
     triton.runtime.driver.set_active(InterpretedDriver())
+
+
+def _figures(name: str, options: Mapping[str, Any]) -> SimpleNamespace:
+    """What may be asked of a compiled kernel, of one that is not compiled."""
+    metadata = SimpleNamespace(**{"shared": 0, "num_warps": 4, "num_ctas": 1, "num_stages": 3, **options})
+    return SimpleNamespace(
+        name=name, metadata=metadata, n_regs=REGISTERS, n_spills=0, n_max_threads=MAX_THREADS
+    )

@@ -97,12 +97,11 @@ class Blocks:
         for number in range(SAMPLES + 1):  # the first call of an instance warms it up
             inputs, call_seed = self.track.inputs()
             truth = self.track.truth(one, inputs, call_seed) if number == chosen else None
+            ahead = self.clock == "device" and number > 0
             for name, lane in order.sample([("one", one), ("other", other)], 2):
                 with _named(lane):
-                    ahead = self.clock == "device" and number > 0
-                    fresh = number == 0
                     reading = lane.call(
-                        inputs, call_seed, cold=self.cold, ahead=ahead, truth=truth, fresh=fresh
+                        inputs, call_seed, cold=self.cold, ahead=ahead, truth=truth, fresh=number == 0
                     )
                 if number:
                     times[name].append(reading.wall if self.clock == "wall" else reading.device)

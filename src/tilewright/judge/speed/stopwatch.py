@@ -14,6 +14,11 @@ LEAD_US = 500.0  # that the host is ahead of the device where device time is tak
 CYCLES_PER_US = 2500  # of the fastest GPUs; on others a pause lasts longer than asked for
 
 
+def hold_up(us: float) -> None:
+    """Have the current stream do nothing for at least so many microseconds."""
+    torch.cuda._sleep(int(us * CYCLES_PER_US))
+
+
 @dataclass(frozen=True)
 class Times:
     """Of one call, microseconds; on the CPU all three are wall time.
@@ -68,7 +73,7 @@ class Stopwatch:
         torch.cuda.synchronize()
         began = time.perf_counter()
         if ahead is not None:
-            torch.cuda._sleep(int(LEAD_US * CYCLES_PER_US))
+            hold_up(LEAD_US)
             ahead()
             if cold:
                 self._overwrite()

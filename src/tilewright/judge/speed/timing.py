@@ -12,6 +12,7 @@ in the warm-up.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import re
 import secrets
@@ -152,14 +153,13 @@ def _take_turns(track: Track, lanes: list[Lane], seconds: float) -> None:
 
 def _round(track: Track, lanes: list[Lane], *, compare: bool) -> None:
     """Cold and warm calls of every side, for wall time and for device time, on the same values for all."""
-    for cold in (True, False):
-        for ahead in (False, True):
-            inputs, seed = track.inputs()
-            left = running(lanes)
-            truth = track.truth(left[0], inputs, seed) if compare and left else None
-            for lane in track.order.sample(left, len(left)):
-                with dropping(lane):
-                    lane.call(inputs, seed, cold=cold, ahead=ahead, truth=truth)
+    for cold, ahead in itertools.product((True, False), (False, True)):
+        inputs, seed = track.inputs()
+        left = running(lanes)
+        truth = track.truth(left[0], inputs, seed) if compare and left else None
+        for lane in track.order.sample(left, len(left)):
+            with dropping(lane):
+                lane.call(inputs, seed, cold=cold, ahead=ahead, truth=truth)
 
 
 def _audit(lanes: list[Lane]) -> None:

@@ -33,15 +33,10 @@ from tilewright.gpu.model import Gpu
 TIMED_CLOCK_MHZ = 1980.0  # of the H200
 STATIONARY = {"triton": (0.28, 0.00167), "gluon": (0.24, 0.0016)}  # µs a step, and a matrix instruction
 TOGETHER = 0.73  # of a step's time, where one launch computes the products around the loop
-WAITING, AN_INSTRUCTION = (
-    0.99,
-    0.0187,
-)  # µs a step of CTAs that wait for one another, and a matrix instruction
-READ, READ_BY_ALL, SUMMED, STREAMED = 38.3, 0.351, 135.0, 1.55  # µs a megabyte, see `spread_us`
-FROM_SHARED, FROM_SHARED_OF_A_CTA = (
-    0.0187,
-    0.0032,
-)  # µs a matrix instruction whose weights are in shared memory
+# µs a step of CTAs that wait for one another, and a matrix instruction; µs a megabyte, see `spread_us`.
+WAITING, AN_INSTRUCTION = 0.99, 0.0187
+READ, READ_BY_ALL, SUMMED, STREAMED = 38.3, 0.351, 135.0, 1.55
+FROM_SHARED, FROM_SHARED_OF_A_CTA = 0.0187, 0.0032  # µs an instruction whose weights are in shared memory
 L2_BYTES_PER_CYCLE = 32  # that one multiprocessor draws while all do (H200)
 MATRIX_INNER_BYTES = 32  # of a left operand's row, in one matrix instruction
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tilewright.gpu.model import Gpu
 from tilewright.proposers.recurrence.ir import Declined, Group, Product, Recurrence
@@ -125,16 +126,42 @@ def layouts(
         if sum(ctas) * tiles > gpu.sms:
             continue
         for warps, split in ((2, 1), (2, 2), (4, 1), (4, 4), (8, 1), (8, 8)):
-            needs = [_needs(loop, units, warps, split, bytes_of, copies) for loop in group.members]
-            weights, operands, memory, widest, chain, sums = (
-                max(column) for column in zip(*needs, strict=True)
-            )
-            if split == 1 and 2 * widest < MMA_COLUMNS * warps:  # at most two warps do the same work
+            of_members = [_needs(loop, units, warps, split, bytes_of, copies) for loop in group.members]
+            needs = _Needs(*(max(column) for column in zip(*of_members, strict=True)))
+            if split == 1 and 2 * needs.widest < MMA_COLUMNS * warps:  # at most two warps do the same work
                 continue
-            if weights <= WEIGHT_REGISTERS and memory <= gpu.shared_memory_per_block_bytes:
-                total = sum(ctas) * tiles
-                step_us = spread_us(chain, total, exchanged, gpu, summed_bytes=sums, stream_bytes=streamed)
-                yield Layout(units, warps, ROWS, tiles, ctas, weights, operands, memory, step_us, split)
+            if needs.weights <= WEIGHT_REGISTERS and needs.shared_bytes <= gpu.shared_memory_per_block_bytes:
+                step_us = spread_us(
+                    needs.chain,
+                    sum(ctas) * tiles,
+                    exchanged,
+                    gpu,
+                    summed_bytes=needs.summed_bytes,
+                    stream_bytes=streamed,
+                )
+                yield Layout(
+                    units, warps, ROWS, tiles, ctas,
+                    needs.weights, needs.operands, needs.shared_bytes, step_us, split,
+                )  # fmt: skip
+
+
+class _Needs(NamedTuple):
+    """Of a CTA in a layout.
+
+    Args:
+        weights, operands: registers of a thread.
+        shared_bytes: weights on their way to registers, and what a step holds.
+        widest: columns of the widest tile.
+        chain: a warp's matrix instructions that wait for the step before.
+        summed_bytes: of the sums that warps add up, where they share the columns of a state.
+    """
+
+    weights: int
+    operands: int
+    shared_bytes: int
+    widest: int
+    chain: int
+    summed_bytes: int
 
 
 def _needs(
@@ -144,9 +171,8 @@ def _needs(
     split: int,
     bytes_of: Callable[[Recurrence, Product], int],
     copies: int,
-) -> tuple[int, int, int, int, int, int]:
-    """Registers of a thread for weights and for operands, bytes of shared memory, columns of the widest tile,
-    a warp's matrix instructions that wait for the step before, and bytes of sums that warps add up.
+) -> _Needs:
+    """What a CTA needs for one loop.
 
     Operands are counted as they arrive, every thread with its share, as one dot reads them, and its sums.
     """
@@ -166,8 +192,9 @@ def _needs(
     in_a_dot = copies * min(arriving, LONGEST_CHUNK * ROWS * 2) // split
     sums = ROWS * max(widest * split // warps, MMA_COLUMNS) * 4
     operands = (arriving // warps + in_a_dot + sums) // (32 * 4)
-    step = max(arriving, warps * sums if split > 1 else 0, STEP_SHARED_BYTES)
-    return weights, operands, staged + step, widest, chain, ROWS * widest * split * 4 if split > 1 else 0
+    summed = warps * sums if split > 1 else 0
+    step = max(arriving, summed, STEP_SHARED_BYTES)
+    return _Needs(weights, operands, staged + step, widest, chain, summed)
 
 
 def choose(

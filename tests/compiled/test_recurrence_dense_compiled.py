@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from proposing import proposed
 
 from tilewright.gpu.catalogue import find
 from tilewright.inspect.api import inspect
 from tilewright.problem import Problem
-from tilewright.proposers.base import Situation
 from tilewright.proposers.recurrence.emit.dense_kernel import choose_tile
-from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
-from tilewright.stages.catalogue import stages
 
 pytestmark = pytest.mark.compiled
 CELL = """import torch
@@ -39,8 +37,7 @@ def get_init_inputs():
 @pytest.mark.parametrize("gpu_name", ["H100", "RTX 4090"])
 def test_no_loop_spills_and_tiles_fit(gpu_name: str) -> None:
     problem, gpu = Problem.from_source(CELL), find(gpu_name)
-    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
-    proposals = RecurrenceCompiler().propose(Situation(problem, None, None, gpu, stage, {}, "tf32"))
+    proposals = proposed(problem, gpu)
     found = inspect(problem, proposals.candidates[0].source, gpu)
     assert {kernel.kernel for kernel in found.resources} >= {"multiply_kernel_1", "multiply_kernel_2"}
     for kernel in found.resources:

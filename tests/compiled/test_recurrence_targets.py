@@ -9,13 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from proposing import proposed
 
 from tilewright.gpu.catalogue import find
 from tilewright.inspect.api import inspect
 from tilewright.problem import Problem
-from tilewright.proposers.base import Situation
-from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
-from tilewright.stages.catalogue import stages
 
 pytestmark = pytest.mark.compiled
 ROOT = Path(__file__).parents[2]
@@ -48,9 +46,7 @@ def layer(kind: str, hidden: int, batch: int = 8) -> Problem:
 def built(problem: Problem, gpu_name: str, dialect: str = "triton", place: int = 0) -> str:
     """Its plan; fails unless the file proposed there runs on the card without spills inside a loop."""
     gpu = find(gpu_name)
-    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
-    situation = Situation(problem, None, None, gpu, stage, {}, "tf32", dialect=dialect)
-    proposals = RecurrenceCompiler().propose(situation)
+    proposals = proposed(problem, gpu, dialect=dialect)
     assert proposals.candidates, proposals.notes
     candidate = proposals.candidates[place]
     found = inspect(problem, candidate.source, gpu)

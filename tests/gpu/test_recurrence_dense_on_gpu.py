@@ -6,11 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from proposing import proposed  # noqa: E402
+
 from tilewright.judge.api import check  # noqa: E402
 from tilewright.problem import Problem  # noqa: E402
-from tilewright.proposers.base import Situation  # noqa: E402
-from tilewright.proposers.recurrence.proposer import RecurrenceCompiler  # noqa: E402
-from tilewright.stages.catalogue import stages  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 CELL = """import torch
@@ -54,8 +53,7 @@ def test_the_step_is_what_the_reference_computes(
     gpu = plugged_in()
     assert gpu is not None
     problem = Problem.from_source(CELL.format(rows=rows, inner=inner, width=width, out=out))
-    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
-    proposals = RecurrenceCompiler().propose(Situation(problem, None, None, gpu, stage, {}, precision))
+    proposals = proposed(problem, gpu, precision)
     assert proposals.candidates, proposals.notes
     verdict = check(problem, proposals.candidates[0].source, precision=precision, target=gpu)
     assert verdict.correct, verdict.reason

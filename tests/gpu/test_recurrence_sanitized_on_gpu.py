@@ -5,14 +5,12 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from proposing import proposed
 
 from tilewright.judge.api import check
 from tilewright.judge.sanitizer import PROGRAM
 from tilewright.judge.verdict import Verdict
 from tilewright.problem import Problem
-from tilewright.proposers.base import Situation
-from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
-from tilewright.stages.catalogue import stages
 from tilewright.workers import Limits
 
 torch = pytest.importorskip("torch")
@@ -62,8 +60,7 @@ def sanitized(plan: str, tool: str) -> Verdict:
     gpu = plugged_in()
     assert gpu is not None
     posed = Problem.from_source(SOURCE)
-    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
-    proposals = RecurrenceCompiler().propose(Situation(posed, None, None, gpu, stage, {}, "tf32", plan=plan))
+    proposals = proposed(posed, gpu, plan=plan)
     assert proposals.candidates, proposals.notes
     source = proposals.candidates[0].source
     limits = Limits(seconds=400.0, memory_bytes=32 * 2**30)

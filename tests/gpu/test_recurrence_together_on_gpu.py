@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from proposing import proposed
 
 from tilewright.judge.api import check
 from tilewright.problem import Problem
-from tilewright.proposers.base import Situation
-from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
-from tilewright.stages.catalogue import stages
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.gpu
@@ -61,9 +59,7 @@ def test_one_launch_is_right(
     )
     gpu = plugged_in()
     assert gpu is not None
-    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
-    situation = Situation(posed, None, None, gpu, stage, {}, "tf32", dialect=dialect, plan="stationary")
-    proposals = RecurrenceCompiler().propose(situation)
+    proposals = proposed(posed, gpu, dialect=dialect, plan="stationary")
     source = proposals.candidates[0].source
     assert "launch_cooperative_grid=True" in source
     verdict = check(posed, source, precision="tf32", trials=10)

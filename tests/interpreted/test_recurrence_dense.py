@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from proposing import proposed
 
 from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check
 from tilewright.problem import Problem
-from tilewright.proposers.base import Situation
 from tilewright.proposers.recurrence.emit import dense_kernel as emit_dense
 from tilewright.proposers.recurrence.emit.dense_kernel import Tile
-from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
-from tilewright.stages.catalogue import stages
 
 pytestmark = pytest.mark.interpreted
 HEAD = "import torch\nimport torch.nn as nn\n\nROWS = 21\n\n\n"
@@ -44,11 +42,6 @@ def joined(first: int, second: int) -> Problem:
     return problem(model, f"torch.randn(ROWS, {first}), torch.randn(ROWS, {second})")
 
 
-def proposed(given: Problem, precision: str = "tf32"):
-    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
-    return RecurrenceCompiler().propose(Situation(given, None, None, find("h100"), stage, {}, precision))
-
-
 @pytest.mark.parametrize(
     ("given", "precision", "tile"),
     [
@@ -63,7 +56,7 @@ def test_products_are_what_the_reference_computes(
 ) -> None:
     """Odd sizes, K shared among programs, parts that end inside a share."""
     monkeypatch.setattr(emit_dense, "choose_tile", lambda *_: tile)
-    proposals = proposed(given, precision)
+    proposals = proposed(given, find("h100"), precision)
     assert len(proposals.candidates) == 1, proposals.notes
     source = proposals.candidates[0].source
     assert "torch.cat" not in source and "addmm" not in source
@@ -94,6 +87,6 @@ def test_other_networks_are_declined_with_the_reason(model: str, inputs: str, re
         "        self.layer = nn.Linear(64, 64)\n        self.kernel = nn.Parameter(torch.randn(4, 4, 3))\n\n"
         f"    def forward(self, x):\n        {model}\n"
     )
-    proposals = proposed(problem(body, inputs))
+    proposals = proposed(problem(body, inputs), find("h100"))
     assert not proposals.candidates
     assert any(reason in note for note in proposals.notes), proposals.notes

@@ -8,15 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from proposing import proposed
 
 from tilewright.contract import breaches
 from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
-from tilewright.proposers.base import Situation
-from tilewright.proposers.recurrence.proposer import RecurrenceCompiler
-from tilewright.stages.catalogue import stages
 
 pytestmark = pytest.mark.interpreted
 
@@ -64,10 +62,7 @@ def problem(
 
 
 def written(posed: Problem, precision: str = "tf32", dialect: str = "triton") -> str:
-    gpu = find("h200")
-    stage = next(stage for stage in stages("network") if stage.name == "algorithm")
-    situation = Situation(posed, None, None, gpu, stage, {}, precision, dialect=dialect, plan="stationary")
-    proposals = RecurrenceCompiler().propose(situation)
+    proposals = proposed(posed, find("h200"), precision, dialect=dialect, plan="stationary")
     assert proposals.candidates, proposals.notes
     return proposals.candidates[0].source
 

@@ -48,7 +48,8 @@ def test_a_fault_and_a_kernel_that_never_ends_cost_themselves_and_nobody_else() 
     result = screen(PROBLEM, [("given", SCALE), *blocks, *others], keep=2, seconds=20.0, visit_seconds=20.0)
     problems = {one.label: one.problem for one in result.candidates if one.problem}
     assert set(problems) == {"faults", "never ends", "skips work"}, problems
-    assert "illegal memory access" in problems["faults"]
+    # Which error it is depends on where the address leads.
+    assert problems["faults"].startswith("crash") and "CUDA error" in problems["faults"]
     assert "did not finish its turn" in problems["never ends"]
     assert problems["skips work"].startswith(("wrong", "mismatch"))
     assert {one.label for one in result.candidates[:3]} == {"given", "block 32", "block 128"}

@@ -22,12 +22,14 @@ from tilewright.judge.cell.outside import Cell, started
 from tilewright.judge.cell.protocol import Channel
 from tilewright.judge.failures import CandidateFailure
 from tilewright.judge.speed import sampling
+from tilewright.judge.speed.audit import FRESH_PROCESSES
 from tilewright.judge.speed.decision import decide
 from tilewright.judge.speed.lane import Lane, Reading
 from tilewright.judge.speed.model import Block, Rules, SpeedOutcome
 from tilewright.judge.speed.samples import Side
-from tilewright.judge.speed.sampling import BLOCKS_OF_A_PROCESS, Blocks, _within, compare_speed
+from tilewright.judge.speed.sampling import BLOCKS_OF_A_PROCESS, Blocks, _threes, _within, compare_speed
 from tilewright.judge.speed.timing import time_all
+from tilewright.judge.verdict import Outcome
 
 
 def payload(*sources: str | None, **others: object) -> dict[str, object]:
@@ -131,18 +133,18 @@ def test_blocks_over_cells_show_a_difference(monkeypatch: pytest.MonkeyPatch) ->
     """The cells are replaced once on the way, and the audit still sees every reading."""
     audited: list[int] = []
     starts: list[None] = []
-    restart = Blocks.restart
+    replace = Blocks.replace
 
-    def audit(lane: Lane, others: Sequence[Lane]) -> str:
+    def audit(lane: Lane, others: Sequence[Lane], again: object) -> str:
         audited.append(len(lane.warm))
         return ""
 
     def counted(self: Blocks) -> None:
         starts.append(None)
-        restart(self)
+        replace(self)
 
     monkeypatch.setattr(sampling, "clock_fault", audit)
-    monkeypatch.setattr(Blocks, "restart", counted)
+    monkeypatch.setattr(Blocks, "replace", counted)
     given = payload(
         candidate("time.sleep(0.002)"),
         candidate("time.sleep(0.01)"),
@@ -167,12 +169,14 @@ class Feigned:
     """A track whose lanes start no process: every call takes a microsecond, and 500 more where hidden.
 
     Args:
-        hidden: the number of the lane that takes them.
+        hidden: the label of the lanes that take them.
+        luck: whether only the first processes do, and those started later do not.
     """
 
-    def __init__(self, hidden: int | None = None) -> None:
+    def __init__(self, hidden: str = "", *, luck: bool = False) -> None:
         self.order = random.Random(3)
         self.hidden = hidden
+        self.luck = luck
         self.started: list[list[Any]] = []
         self.running = 0
 
@@ -180,7 +184,8 @@ class Feigned:
     def lanes(self, sides: Sequence[tuple[str, str | None]]) -> Iterator[list[Any]]:
         assert not self.running  # the old ones are gone before new ones start
         self.running = len(sides)
-        lanes = [FeignedLane(label, 500.0 * (n == self.hidden)) for n, (label, _) in enumerate(sides)]
+        hidden = "" if self.luck and len(self.started) >= 2 else self.hidden
+        lanes = [FeignedLane(label, 500.0 * (label == hidden)) for label, _ in sides]
         self.started.append(lanes)
         yield lanes
         self.running = 0
@@ -189,11 +194,10 @@ class Feigned:
         return [], 0
 
 
-class FeignedLane:
+class FeignedLane(Lane):
     def __init__(self, label: str, hidden: float) -> None:
-        self.label, self.hidden = label, hidden
-        self.cold: list[Reading] = []
-        self.warm: list[Reading] = []
+        super().__init__(label, None, case=None)  # type: ignore[arg-type]
+        self.hidden = hidden
         self.fresh: list[bool] = []
         self.builds = 0
 
@@ -229,7 +233,7 @@ def test_processes_are_replaced_alike_for_noise_and_pairs() -> None:
 def test_every_block_builds_both_sides_anew_with_inputs_at_new_addresses() -> None:
     track = Feigned()
     blocks = feigned_blocks(track)
-    blocks.restart()
+    blocks.replace()
     warmed = [(lane.builds, len(lane.fresh)) for lane in track.started[0]]
     blocks.pair_block()
     first, again, second = track.started[0]
@@ -238,17 +242,60 @@ def test_every_block_builds_both_sides_anew_with_inputs_at_new_addresses() -> No
     assert second.fresh[warmed[2][1] :] == [True] + [False] * sampling.SAMPLES
 
 
-@pytest.mark.parametrize("hidden, label", [(2, "two"), (0, "one")])
-def test_hidden_time_shows_in_the_readings_of_all_processes_together(hidden: int, label: str) -> None:
+@pytest.mark.parametrize("hidden", ["one", "two"])
+def test_hidden_time_shows_in_the_readings_of_all_processes_together(hidden: str) -> None:
     blocks = feigned_blocks(Feigned(hidden))
     for _ in range(2 * BLOCKS_OF_A_PROCESS):
         blocks.pair_block()
-    with pytest.raises(CandidateFailure, match=f"{label}: not-allowed: hidden-time: 500 µs"):
+    with pytest.raises(CandidateFailure, match=f"{hidden}: not-allowed: hidden-time: 500 µs"):
         blocks.audit()
-    honest = feigned_blocks(Feigned())
+    assert len(blocks.track.started) == 2 + FRESH_PROCESSES  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("track", [Feigned(), Feigned("two", luck=True)], ids=["none", "by chance"])
+def test_time_that_new_processes_do_not_hide_is_no_accusation(track: Feigned) -> None:
+    """A process may be slower at copying than another one of the same file."""
+    honest = feigned_blocks(track)
     for _ in range(2 * BLOCKS_OF_A_PROCESS):
         honest.pair_block()
     honest.audit()
+    assert len(track.started) == 2 + bool(track.hidden)
+    assert track.running == 0
+
+
+class Dying(Feigned):
+    """Its second side dies in every process that is to confirm what was seen."""
+
+    @contextlib.contextmanager
+    def lanes(self, sides: Sequence[tuple[str, str | None]]) -> Iterator[list[Any]]:
+        with super().lanes(sides) as lanes:
+            if len(self.started) > 2:
+                lanes[0].drop(CandidateFailure(Outcome.CRASH, "killed"))
+            yield lanes
+
+
+def test_a_side_cannot_escape_by_dying_when_it_is_looked_at_again() -> None:
+    blocks = feigned_blocks(Dying("two"))
+    for _ in range(2 * BLOCKS_OF_A_PROCESS):
+        blocks.pair_block()
+    with pytest.raises(CandidateFailure, match="two: crash: killed"):
+        blocks.audit()
+
+
+def test_threes_of_cells_start_together_where_there_is_room() -> None:
+    assert _threes(80 * 2**30, 78 * 2**30, 16) == 4
+    assert _threes(80 * 2**30, 70 * 2**30, 8) == 2
+    assert _threes(80 * 2**30, 30 * 2**30, 16) == 1
+    assert _threes(2**30, 2**31, 2) == 1  # whatever else was freed meanwhile
+    track = Feigned()
+    with contextlib.closing(feigned_blocks(track)) as blocks:
+        blocks.at_once = 2
+        for _ in range(2 * BLOCKS_OF_A_PROCESS):
+            blocks.pair_block()
+        (six,) = track.started
+        assert len(six) == 6 and all(lane.builds for lane in six)
+        blocks.pair_block()
+        assert len(track.started) == 2
 
 
 @settings(max_examples=100, deadline=None)

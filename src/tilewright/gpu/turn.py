@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ if sys.platform != "win32":
     import fcntl
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5.0  # before a wait is worth a word; checks of one run wait for one another for moments
+LOOK_SECONDS = 0.02
 
 
 @contextlib.contextmanager
@@ -58,14 +62,25 @@ def _locked(path: Path, *, alone: bool) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
     try:
         how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-        try:
-            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.warning("another run of tilewright is at work on this GPU; waiting for it to be done")
+        if not _taken(descriptor, how):
+            logger.warning("another check or timing is at work on this GPU; waiting for it to be done")
             fcntl.flock(descriptor, how)
         yield
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int, how: int) -> bool:
+    """Whether the lock could be had soon."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(LOOK_SECONDS)
 
 
 def _path(name: str) -> Path:

@@ -24,7 +24,7 @@ ASKS_FOR_CUDA = re.compile(r"\bis_cuda\b|\.device\b.*cuda|\.type\b.*cuda")
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|not enough memory", re.IGNORECASE)
 DEVICE_FAULT = re.compile(
     r"illegal memory access|misaligned address|device-side assert|illegal instruction|launch failure"
-    r"|invalid program counter",
+    r"|invalid program counter|supported on global/shared address space|hardware stack error",
     re.IGNORECASE,
 )
 NOT_IN_LANGUAGE = re.compile(r"module 'triton\.language[\w.]*' has no attribute '(\w+)'")

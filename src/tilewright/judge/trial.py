@@ -193,14 +193,17 @@ def call(
 
 
 def compared(case: Case, truth: Truth, inputs: list[Any], answer: Answer) -> Called:
-    """What a call's answer is worth.
+    """What the last call's answer is worth.
 
     Args:
         inputs: as they were handed over.
+
+    Raises:
+        CandidateFailure: its process ended.
     """
     values = answer.values
     outputs, foreign = unpacked(values["outputs"], case.device)
-    given, _ = unpacked(values["inputs"], case.device)
+    given, _ = unpacked(case.command("inputs_again").values["inputs"], case.device)
     comparison = foreign or settle(truth, inputs, given, outputs)
     return Called(
         comparison,

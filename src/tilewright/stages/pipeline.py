@@ -197,5 +197,6 @@ def _total_gain(session: Session, given: Contender, best: Contender) -> Gain | N
     if best.id == given.id:
         return None
     if session.on_gpu:
+        session.say(f"measuring the gain over {'the code as given' if given.candidate else 'the reference'}")
         return measure_gain(session.track, given, best)
     return estimate_gain(given, best)

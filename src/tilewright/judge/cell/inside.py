@@ -7,7 +7,6 @@ clock here is only a reading: the one that counts is the judge's.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -34,14 +33,13 @@ def main(arguments: Sequence[str]) -> None:
         channel.send({"unusable": str(error)})
         os._exit(1)
     channel.send({"isolation": isolation})
+    reader, writer = Reader(folder / "to_cell.bin", trusted=True), Writer(folder / "from_cell.bin")
     while True:
         try:
             message = channel.receive()
         except ProtocolError:
             os._exit(0)
-        reader, writer = Reader(folder / "to_cell.bin", trusted=True), Writer(folder / "from_cell.bin")
-        with contextlib.closing(reader), contextlib.closing(writer):
-            answer = _served(subject, message, reader, writer)
+        answer = _served(subject, message, reader, writer)
         channel.send({**answer, "nonce": message["nonce"]})
 
 
@@ -52,8 +50,7 @@ def _served(subject: Any, message: dict[str, Any], reader: Any, writer: Any) -> 
     command: Callable[..., dict[str, Any]] = getattr(subject, message["command"])
     arguments = {name: reader.value(value) for name, value in message["arguments"].items()}
     try:
-        answer = command(**arguments)
-        return {"answer": {name: writer.value(value, pickled=False) for name, value in answer.items()}}
+        return {"answer": writer.message(command(**arguments), pickled=False)}
     except CandidateFailure as failure:
         return {"failure": {"outcome": failure.outcome.value, "reason": failure.reason}}
     except Unsendable as error:

@@ -48,6 +48,7 @@ class Cell:
         for name in ("to_cell.bin", "from_cell.bin"):
             (folder / name).touch()
         self.reader = Reader(folder / "from_cell.bin", trusted=False)
+        self.writer = Writer(folder / "to_cell.bin")
         self._device = device
         self._under = under
         self._environment = _environment(folder, device, source)
@@ -105,9 +106,7 @@ class Cell:
         """
         _ = self.isolation
         nonce = secrets.token_hex(8)
-        writer = Writer(self.folder / "to_cell.bin")
-        with contextlib.closing(writer):
-            values = {key: writer.value(value, pickled=True) for key, value in arguments.items()}
+        values = self.writer.message(arguments, pickled=True)
         began = time.perf_counter()
         try:
             self.channel.send({"command": name, "nonce": nonce, "arguments": values})
@@ -158,6 +157,7 @@ class Cell:
         """End the process, and what it left running in its group is left to the judge's own end."""
         self._end()
         self.reader.close()
+        self.writer.close()
 
     def _end(self) -> None:
         self.process.kill()

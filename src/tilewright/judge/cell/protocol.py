@@ -14,7 +14,7 @@ import os
 import pickle
 import struct
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,20 @@ class Channel:
 
 
 class Writer:
-    """Writes the tensors of one message into the file of this direction, from its start."""
+    """Writes the tensors of message after message into the file of this direction, each from its start.
+
+    The file must exist. It is never cut short: to give its memory back and to take it anew costs several
+    times what writing into it does.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.file = path.open("wb")
+        self.file = path.open("r+b", buffering=0)
         self.at = 0
+
+    def message(self, values: Mapping[str, Any], *, pickled: bool) -> dict[str, Any]:
+        """The values of one message, by name, in the place of those of the last; see `value`."""
+        self.at = 0
+        return {name: self.value(value, pickled=pickled) for name, value in values.items()}
 
     def value(self, value: Any, *, pickled: bool) -> Any:
         """A value as JSON, its tensors as places in the file.
@@ -178,9 +187,8 @@ class Writer:
             count = plain.numel()
         flat = torch.as_strided(plain, (count,), (1,)) if count else plain.reshape(-1)
         flat = flat.cpu()
-        data = flat.view(torch.uint8).numpy() if count else b""
-        self.file.seek(self.at)
-        self.file.write(memoryview(data))
+        if count:
+            self._store(memoryview(flat.view(torch.uint8).numpy()))
         described = {
             "dtype": str(tensor.dtype).removeprefix("torch."),
             "shape": list(plain.shape),
@@ -193,6 +201,12 @@ class Writer:
         }
         self.at += count * tensor.element_size()
         return described
+
+    def _store(self, data: memoryview) -> None:
+        at = self.at
+        while data:
+            count = os.pwrite(self.file.fileno(), data, at)
+            data, at = data[count:], at + count
 
     def close(self) -> None:
         self.file.close()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+import triton
+import triton.language as tl
 from torch import nn
 
 from tilewright.judge.answer.compare import flatten
@@ -52,11 +54,12 @@ class Subject:
             language.install()
             beforehand.install()
         else:
-            torch.zeros(1, device=self.device)  # starts the device
+            _one[(1,)](torch.zeros(1, device=self.device))  # here, where cells do it side by side
         self.source = self.path = ""
         self.model_new: Any = None
         self.model: nn.Module | None = None
-        self.inputs: list[Any] = []
+        self.inputs: list[Any] = []  # whose memory the next call's may take
+        self.given: list[Any] = []  # the last call's
         self.outputs: Any = None
         self.earlier: Any = None
         self.calls = 0
@@ -121,6 +124,7 @@ class Subject:
         """
         self.earlier = self.outputs if keep else None
         self.outputs = None
+        self.given = []
         if not self.interpreted:
             poison_cache()
             poison_free_memory(finite=self.finite)
@@ -162,15 +166,15 @@ class Subject:
             backwards: the interpreter runs the programs of a grid from the last to the first.
 
         Returns:
-            outputs; inputs, as they are afterwards; wall_us, device_us and drained_us, as
-            `stopwatch.Times` has them, read in here; most, the longest list of autotune configs, and
-            used, the configs of this call; broken, what was written into guard zones.
+            outputs; wall_us, device_us and drained_us, as `stopwatch.Times` has them, read in here; most,
+            the longest list of autotune configs, and used, the configs of this call; broken, what was
+            written into guard zones.
         """
-        given = self._placed(inputs, fresh=fresh or misaligned, offset=int(misaligned))
+        self.given = given = self._placed(inputs, fresh=fresh or misaligned, offset=int(misaligned))
         guards = Poisoned(finite=self.finite, guard_bytes=GUARD_BYTES) if guarded else None
         if guards is not None and guards.guards is not None:
             room = guards.guards.room_like
-            given = apply(lambda tensor: room(tensor, "an input").copy_(tensor), given)
+            self.given = given = apply(lambda tensor: room(tensor, "an input").copy_(tensor), given)
         self.choice.index = config
         tampered = guards or self._tampered(without, memory_of)
         order = order_of_programs(backwards=backwards) if self.interpreted else contextlib.nullcontext()
@@ -186,7 +190,6 @@ class Subject:
             raise CandidateFailure(Outcome.STRAY_ACCESS, first)
         return {
             "outputs": self.outputs,
-            "inputs": given,
             "wall_us": times.wall,
             "device_us": times.device,
             "drained_us": times.drained,
@@ -220,6 +223,11 @@ class Subject:
         """What the outputs of the last call hold now, or those that were kept of the call before."""
         self._wait()
         return {"outputs": self.earlier if earlier else self.outputs}
+
+    def inputs_again(self) -> dict[str, Any]:
+        """What the inputs of the last call hold now."""
+        self._wait()
+        return {"inputs": self.given}
 
     def state(self) -> dict[str, Any]:
         """What parameters hold now."""
@@ -326,6 +334,12 @@ class Subject:
     def _wait(self) -> None:
         if not self.interpreted:
             torch.cuda.synchronize()
+
+
+@triton.jit
+def _one(out_ptr):  # type: ignore[no-untyped-def]  # Triton reads annotations
+    """Starts the device, and what Triton reads before its first kernel."""
+    tl.store(out_ptr, 1.0)
 
 
 def _shapes(model: nn.Module) -> dict[str, Any]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import median, quantiles
 from typing import Any
 
 from tilewright.errors import ProblemError, Where
 from tilewright.judge.cell.outside import Answer
 from tilewright.judge.failures import CandidateFailure
-from tilewright.judge.means.findings import Kind
+from tilewright.judge.sides import moved
 from tilewright.judge.speed.samples import Samples, Side
 from tilewright.judge.trial import Case, Instance, Truth, build, compared
 
 REFERENCE = "Model"
-SHARE = 0.05  # of its own time, or of that of the transfers, that a side could hide and not be found out
-LEAST_US = 50.0  # hidden time that the noise of two clocks in two processes cannot tell from none
 
 
 @dataclass(frozen=True)
@@ -48,14 +45,14 @@ class Lane:
 
     Args:
         source: None for the reference itself.
-        problem: why it is out; empty while it runs.
+        failure: why it is out; None while it runs.
     """
 
     label: str
     source: str | None
     case: Case
     instance: Instance | None = None
-    problem: str = ""
+    failure: CandidateFailure | None = None
     cold: list[Reading] = field(default_factory=list)
     warm: list[Reading] = field(default_factory=list)
 
@@ -98,7 +95,7 @@ class Lane:
         self._serve("prepare")
         answer = self._serve("call", inputs=inputs, seed=seed, fresh=fresh, cold=cold, ahead=ahead)
         if truth is not None:
-            comparison = compared(self.case, truth, inputs, answer).comparison
+            comparison = compared(self.case, truth, moved(inputs, self.case.device), answer).comparison
             if comparison.reason:
                 raise CandidateFailure(
                     comparison.outcome, f"a timed call gave wrong outputs: {comparison.reason}"
@@ -114,9 +111,18 @@ class Lane:
         (self.cold if cold else self.warm).append(reading)
         return reading
 
+    def beside(self) -> list[float]:
+        """Of every reading, what it took beside the forward; microseconds."""
+        return [reading.beside for reading in self.cold + self.warm]
+
     def drop(self, failure: CandidateFailure) -> None:
         """Take the side out."""
-        self.problem = f"{failure.outcome}: {failure.reason}"
+        self.failure = failure
+
+    @property
+    def problem(self) -> str:
+        """Why it is out, in words; empty while it runs."""
+        return str(self.failure or "")
 
     def side(self) -> Side:
         return Side(self.label, _samples(self.warm), _samples(self.cold), self.problem)
@@ -132,49 +138,6 @@ class Lane:
                     mend="make the reference run on its own inputs",
                 ) from failure
             raise
-
-
-def clock_fault(lane: Lane, others: Sequence[Lane]) -> str:
-    """What a side's own clock does not show, as a finding in words; empty where it tells the truth."""
-    if hidden := hidden_time(lane, others):
-        return f"{Kind.HIDDEN_TIME}: {hidden}"
-    if unwaited := unwaited_time(lane):
-        return f"{Kind.STREAM}: {unwaited}"
-    return ""
-
-
-def hidden_time(lane: Lane, others: Sequence[Lane]) -> str:
-    """What a side's own clock left out, if anything: "37 µs beside the 120 µs that its own clock shows".
-
-    Every side is sent the same bytes by the same code, so what a command takes beside its forward is
-    the same for all, and a side cannot make that of another process larger. More than the least of them
-    is work done outside the clock: before it, after it, or by a clock that was tampered with. Shortest
-    times are compared, which other processes on the machine move least, and medians, in case a side is
-    honest now and then; both as far as they stand out from their own spread.
-    """
-    own = median(reading.wall for reading in lane.cold + lane.warm)
-    mine, theirs = _beside(lane), [_beside(other) for other in [lane, *others]]
-    low, middle, high = quantiles(mine, n=4)
-    least = min(theirs, key=min)
-    allowed = max(LEAST_US, SHARE * own, SHARE * min(least))
-    for hidden, spread in ((min(mine) - min(least), low - min(mine)), (middle - median(least), high - low)):
-        if hidden > allowed + 3.0 * spread:
-            return f"{hidden:.0f} µs beside the {own:.0f} µs that its own clock shows"
-    return ""
-
-
-def unwaited_time(lane: Lane) -> str:
-    """Device work that goes on after the caller's stream is done, if any: "300 µs after 20"."""
-    readings = lane.cold + lane.warm
-    device = median(reading.device for reading in readings)
-    after = median(reading.drained - reading.device for reading in readings)
-    if after <= max(LEAST_US, SHARE * device) * 2:
-        return ""
-    return f"{after:.0f} µs on other streams after the {device:.0f} µs of the caller's"
-
-
-def _beside(lane: Lane) -> list[float]:
-    return [reading.beside for reading in lane.cold + lane.warm]
 
 
 def _samples(readings: Sequence[Reading]) -> Samples:

@@ -3,23 +3,27 @@
 What can favour a side and is not its code is drawn anew in every block: instances, the memory they lie in,
 inputs, which of the first side's two cells stands for it, and the order of all of that. What lasts as long
 as a process (where its kernels and its context lie, what it autotuned) cannot be, so all three cells are
-replaced every few blocks.
+replaced every few blocks. As starting cells takes seconds, however many start side by side, several threes
+are started at once where the machine has room; they idle until their turn comes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tilewright.judge.failures import CandidateFailure
+from tilewright.judge.speed.audit import clock_fault
 from tilewright.judge.speed.decision import decide
-from tilewright.judge.speed.lane import Lane, clock_fault
+from tilewright.judge.speed.lane import Lane
 from tilewright.judge.speed.model import CONDITIONS, Block, Rules, SpeedVerdict
-from tilewright.judge.speed.timing import WARM_UPS, Track
+from tilewright.judge.speed.timing import WARM_UPS, Track, again, forget_readings
 from tilewright.judge.verdict import Outcome
 
 SAMPLES = 5  # of a side in a block
@@ -27,6 +31,8 @@ COMPARED = 8  # one block in so many has outputs compared, on average
 # Then all cells are replaced. Starting them takes seconds, so not after every block. Simulated, 8 keep the
 # rate of false alarms as long as processes differ by no more than twice what blocks do; 4 far beyond that.
 BLOCKS_OF_A_PROCESS = 8
+MOST_THREES = 4  # of cells at once: as many as the first look takes
+ROOM = 0.5  # the share of the device's free memory that they may fill
 
 
 class Blocks:
@@ -44,21 +50,27 @@ class Blocks:
         self.clock, self.cold = CONDITIONS[condition]
         self.lanes: list[Lane] = []
         self.left = 0  # blocks until the cells are replaced
+        self.waiting: list[list[Lane]] = []  # threes of cells whose turn will come
+        self.at_once = 1  # threes that are started side by side
         self.cells = contextlib.ExitStack()
 
     def close(self) -> None:
         """End all cells."""
         self.cells.close()
 
-    def restart(self) -> None:
-        """Replace all cells by new ones, started side by side and warmed up. Readings so far are kept.
+    def replace(self) -> None:
+        """Go on with other cells, warmed up. Readings so far are kept.
 
         Raises:
             CandidateFailure: a side cannot be imported, or raised.
         """
         kept = [(lane.cold, lane.warm) for lane in self.lanes] or [([], []) for _ in self.sides]
-        self.cells.close()
-        self.lanes = self.cells.enter_context(self.track.lanes(self.sides))
+        if not self.waiting:
+            self.cells.close()
+            started = self.cells.enter_context(self.track.lanes(self.sides * self.at_once))
+            size = len(self.sides)
+            self.waiting = [started[first : first + size] for first in range(0, len(started), size)]
+        self.lanes = self.waiting.pop()
         self._warm_up()
         for lane, (cold, warm) in zip(self.lanes, kept, strict=True):
             lane.cold, lane.warm = cold, warm
@@ -82,7 +94,7 @@ class Blocks:
             CandidateFailure: a side raised, or gave wrong outputs.
         """
         if not self.left:
-            self.restart()
+            self.replace()
         self.left -= 1
         order = self.track.order
         *firsts, second = self.lanes
@@ -113,10 +125,10 @@ class Blocks:
         Raises:
             CandidateFailure: a side's clock does not tell the truth.
         """
+        self.close()
         for lane in self.lanes:
-            fault = clock_fault(lane, self.lanes)
             with _named(lane):
-                if fault:
+                if fault := clock_fault(lane, self.lanes, partial(again, self.track)):
                     raise CandidateFailure(Outcome.NOT_ALLOWED, fault)
 
     def _compare(self) -> bool:
@@ -147,18 +159,28 @@ def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda"
     track = Track(payload, device)
     sides = [(label, source) for label, source in payload["sides"]]
     with contextlib.closing(Blocks(track, sides, payload["condition"])) as blocks:
-        blocks.restart()  # what it compiles, the cells after it find
-        restarting = _seconds(blocks.restart)
+        free = track.free_bytes()
+        blocks.replace()  # what it compiles, the cells after it find
+        blocks.at_once = _threes(free, track.free_bytes(), os.cpu_count() or 1)
+        starting = _seconds(blocks.replace) / blocks.at_once
         comparing = _seconds(lambda: blocks.block(pair=True, compare=True))
         plain = _seconds(lambda: blocks.block(pair=True, compare=False))
-        each = plain + comparing / COMPARED + restarting / BLOCKS_OF_A_PROCESS
+        each = plain + comparing / COMPARED + starting / BLOCKS_OF_A_PROCESS
         within = _within(rules, float(payload["seconds"]) / each)
-        for lane in blocks.lanes:
-            lane.cold.clear()
-            lane.warm.clear()
+        forget_readings(blocks.lanes)
         verdict = decide(blocks, within, payload["condition"])
         blocks.audit()
     return verdict
+
+
+def _threes(before: int, now: int, processors: int) -> int:
+    """How many threes of cells may run at once, with a processor for each to start on.
+
+    Args:
+        before, now: free bytes of the device, before and after the first three were started.
+    """
+    room = ROOM * before // max(before - now, 1)
+    return int(max(1, min(MOST_THREES, room, processors // 3)))
 
 
 def _within(rules: Rules, blocks: float) -> Rules:

@@ -3,7 +3,7 @@ import torch.nn as nn
 import triton
 import triton.language as tl
 
-REPEATS = 8192
+REPEATS = 32768
 
 
 @triton.jit(do_not_specialize=["repeats"])

@@ -3,7 +3,7 @@
 import torch
 import torch.nn as nn
 
-NUMEL = 2**20
+NUMEL = 2**18
 
 
 class Model(nn.Module):

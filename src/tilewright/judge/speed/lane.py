@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,12 +46,14 @@ class Lane:
 
     Args:
         source: None for the reference itself.
+        cell: ends the cell when closed.
         failure: why it is out; None while it runs.
     """
 
     label: str
     source: str | None
     case: Case
+    cell: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     instance: Instance | None = None
     failure: CandidateFailure | None = None
     cold: list[Reading] = field(default_factory=list)
@@ -114,6 +117,10 @@ class Lane:
     def beside(self) -> list[float]:
         """Of every reading, what it took beside the forward; microseconds."""
         return [reading.beside for reading in self.cold + self.warm]
+
+    def close(self) -> None:
+        """End its cell; readings stay."""
+        self.cell.close()
 
     def drop(self, failure: CandidateFailure) -> None:
         """Take the side out."""

@@ -31,8 +31,9 @@ COMPARED = 8  # one block in so many has outputs compared, on average
 # Then all cells are replaced. Starting them takes seconds, so not after every block. Simulated, 8 keep the
 # rate of false alarms as long as processes differ by no more than twice what blocks do; 4 far beyond that.
 BLOCKS_OF_A_PROCESS = 8
-MOST_THREES = 4  # of cells at once: as many as the first look takes
-ROOM = 0.5  # the share of the device's free memory that they may fill
+MOST_THREES = 5  # of cells started at once: what the first look takes, and one three that compiles
+CELL_BYTES = 2**30  # of the device that a cell may take before its turn; 0.5 GiB on an H200
+ROOM = 0.25  # the share of the device's free memory that cells which wait for their turn may fill
 
 
 class Blocks:
@@ -51,12 +52,20 @@ class Blocks:
         self.lanes: list[Lane] = []
         self.left = 0  # blocks until the cells are replaced
         self.waiting: list[list[Lane]] = []  # threes of cells whose turn will come
-        self.at_once = 1  # threes that are started side by side
-        self.cells = contextlib.ExitStack()
+        self.at_once = _threes(track.free_bytes(), os.cpu_count() or 1)
 
     def close(self) -> None:
         """End all cells."""
-        self.cells.close()
+        for lanes in (self.lanes, *self.waiting):
+            for lane in lanes:
+                lane.close()
+        self.waiting = []
+
+    def start(self) -> None:
+        """Start as many threes of cells as may wait side by side."""
+        started = self.track.start(self.sides * self.at_once)
+        size = len(self.sides)
+        self.waiting = [started[first : first + size] for first in range(0, len(started), size)]
 
     def replace(self) -> None:
         """Go on with other cells, warmed up. Readings so far are kept.
@@ -65,11 +74,10 @@ class Blocks:
             CandidateFailure: a side cannot be imported, or raised.
         """
         kept = [(lane.cold, lane.warm) for lane in self.lanes] or [([], []) for _ in self.sides]
+        for lane in self.lanes:
+            lane.close()
         if not self.waiting:
-            self.cells.close()
-            started = self.cells.enter_context(self.track.lanes(self.sides * self.at_once))
-            size = len(self.sides)
-            self.waiting = [started[first : first + size] for first in range(0, len(started), size)]
+            self.start()
         self.lanes = self.waiting.pop()
         self._warm_up()
         for lane, (cold, warm) in zip(self.lanes, kept, strict=True):
@@ -159,10 +167,11 @@ def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda"
     track = Track(payload, device)
     sides = [(label, source) for label, source in payload["sides"]]
     with contextlib.closing(Blocks(track, sides, payload["condition"])) as blocks:
-        free = track.free_bytes()
+        starting = _seconds(blocks.start) / blocks.at_once
         blocks.replace()  # what it compiles, the cells after it find
-        blocks.at_once = _threes(free, track.free_bytes(), os.cpu_count() or 1)
-        starting = _seconds(blocks.replace) / blocks.at_once
+        if not blocks.waiting:
+            blocks.start()
+        starting += _seconds(blocks.replace)
         comparing = _seconds(lambda: blocks.block(pair=True, compare=True))
         plain = _seconds(lambda: blocks.block(pair=True, compare=False))
         each = plain + comparing / COMPARED + starting / BLOCKS_OF_A_PROCESS
@@ -173,14 +182,13 @@ def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda"
     return verdict
 
 
-def _threes(before: int, now: int, processors: int) -> int:
-    """How many threes of cells may run at once, with a processor for each to start on.
+def _threes(free_bytes: int, processors: int) -> int:
+    """How many threes of cells may be started at once, with a processor for each.
 
     Args:
-        before, now: free bytes of the device, before and after the first three were started.
+        free_bytes: of the device.
     """
-    room = ROOM * before // max(before - now, 1)
-    return int(max(1, min(MOST_THREES, room, processors // 3)))
+    return int(max(1, min(MOST_THREES, ROOM * free_bytes // (3 * CELL_BYTES), processors // 3)))
 
 
 def _within(rules: Rules, blocks: float) -> Rules:

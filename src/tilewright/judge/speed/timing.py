@@ -60,21 +60,33 @@ class Track:
         self.problem: ProblemModule = import_problem(payload["problem"], self.path)
         self.order = random.Random(secrets.randbits(64))
 
-    @contextlib.contextmanager
-    def lanes(self, sides: Sequence[tuple[str, str | None]]) -> Iterator[list[Lane]]:
-        """A lane for each side, all started side by side; one that cannot be imported is out."""
+    def start(self, sides: Sequence[tuple[str, str | None]]) -> list[Lane]:
+        """A lane for each side, to be closed, started side by side; one that cannot be imported is out."""
         with contextlib.ExitStack() as stack:
             lanes = []
             for label, source in sides:
                 text = self.payload["problem"] if source is None else source
-                cell = stack.enter_context(started(self.device.type, text))
-                lanes.append(Lane(label, source, self._case(cell, text)))
+                ends = contextlib.ExitStack()
+                cell = ends.enter_context(started(self.device.type, text))
+                stack.push(ends)
+                lanes.append(Lane(label, source, self._case(cell, text), ends))
             for lane in lanes:
                 with dropping(lane):
                     _ = lane.case.cell.isolation  # here, as this may start it anew
             with ThreadPoolExecutor(max(len(lanes), 1)) as pool:
-                list(pool.map(_open, [lane for lane in lanes if not lane.problem]))
+                list(pool.map(_open, running(lanes)))
+            stack.pop_all()
+        return lanes
+
+    @contextlib.contextmanager
+    def lanes(self, sides: Sequence[tuple[str, str | None]]) -> Iterator[list[Lane]]:
+        """The same, closed with the block."""
+        lanes = self.start(sides)
+        try:
             yield lanes
+        finally:
+            for lane in lanes:
+                lane.close()
 
     def inputs(self) -> tuple[list[Any], int]:
         """Inputs that no side has seen, on the CPU, and the seed of what a forward draws."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tilewright.errors import SetupError
+from tilewright.judge.cell.outside import started
 from tilewright.judge.sanitizer import errors
 
 CLEAN = """========= COMPUTE-SANITIZER
@@ -35,3 +36,10 @@ def test_each_kind_of_error_is_told_once() -> None:
 def test_a_tool_that_did_not_run_is_a_matter_of_the_setup() -> None:
     with pytest.raises(SetupError, match="no summary but 'Unable to find tool'"):
         errors("Unable to find tool")
+
+
+def test_a_cell_that_a_tool_runs_is_in_its_reach() -> None:
+    """compute-sanitizer talks over the network to what it has put into the process."""
+    with started("cpu", "", ("env",)) as cell:
+        assert cell.isolation == "none: env must reach into it"
+        assert cell.command("observed").values == {"findings": []}

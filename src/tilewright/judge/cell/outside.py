@@ -53,7 +53,7 @@ class Cell:
         self._under = under
         self._environment = _environment(folder, device, source)
         self._isolation: str | None = None
-        self._start("isolated")
+        self._start("bare" if under else "isolated")  # a tool talks to what it has put into the process
 
     def _start(self, how: str) -> None:
         to_cell, from_cell = os.pipe(), os.pipe()
@@ -73,7 +73,7 @@ class Cell:
 
     @property
     def isolation(self) -> str:
-        """What holds the process; waits until it has started.
+        """What holds the process; waits until it has started. Nothing does where a tool runs it.
 
         Where the device does not start under isolation the cell is started once more without, before it
         has seen anything of the candidate. A cell that no server started dies with the thread that did: ask
@@ -94,6 +94,8 @@ class Cell:
                 raise CandidateFailure(
                     Outcome.NOT_CHECKED, f"the device does not start: {started['unusable']}"
                 )
+            if self._under:
+                bare = f"none: {Path(self._under[0]).name} must reach into it"
             self._isolation = bare or str(started.get("isolation", ""))
         return self._isolation
 

@@ -50,7 +50,8 @@ from tilewright.screening.halving import Round
 from tilewright.screening.model import Screening
 from tilewright.stages.catalogue import stages
 from tilewright.stages.pipeline import MOST_ON_GPU
-from tilewright.stages.selection import SCREENED_DOWN_TO
+from tilewright.stages.race import Contender
+from tilewright.stages.selection import SCREENED_DOWN_TO, differing
 
 NAME = "search_quality"
 FORMAT = 1
@@ -205,8 +206,16 @@ def kernel_record(name: str, options: argparse.Namespace) -> SearchRecord:
     everything = screen(
         problem, list(sources.items()), keep=1, seconds=600.0, precision=file.precision, rounds=every
     )
-    tried = [(label, source) for label, source in sources.items() if space[label].proposed]
-    search = screen(problem, tried, keep=SCREENED_DOWN_TO, precision=file.precision)
+    inspected = zip(whole, inspections, strict=True)
+    everyone = [Contender(c, i) for c, i in [(given, here.inspection), *inspected]]
+    rivals = [one for one in everyone if one.id in space and space[one.id].proposed]
+    search = screen(
+        problem,
+        [(one.id, sources[one.id]) for one in rivals],
+        keep=SCREENED_DOWN_TO,
+        precision=file.precision,
+        apart=differing(rivals),
+    )
     commit, dirty = (options.commit, None) if options.commit else this_commit()
     provenance = {
         "name": f"{NAME}-{name}",

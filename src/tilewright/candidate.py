@@ -17,6 +17,8 @@ class Candidate:
         why: one sentence, for the report.
         parent: id of the candidate it was derived from; None for the user's own code.
         settings: what the proposer chose ("BLOCK_M": "64"), so that a report can show it.
+        alone: kernels whose launches are all that its forward does otherwise than its parent's; empty where
+            it may do more.
     """
 
     source: str
@@ -25,6 +27,7 @@ class Candidate:
     why: str = "the code as given"
     parent: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    alone: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:

@@ -9,6 +9,7 @@ import torch
 
 from tilewright.problem import Problem
 from tilewright.screening.api import screen
+from tilewright.screening.model import Apart
 
 pytestmark = [
     pytest.mark.gpu,
@@ -55,3 +56,27 @@ def test_a_fault_and_a_kernel_that_never_ends_cost_themselves_and_nobody_else() 
     assert {one.label for one in result.candidates[:3]} == {"given", "block 32", "block 128"}
     assert 1 <= result.restarts <= 3
     assert all(0.0 < us < 1e5 for one in result.candidates[:3] for us in one.device_us)
+
+
+MANY = SCALE.replace(
+    "        return scale(x, self.weight, self.bias)",
+    "        for _ in range(20):\n"
+    "            x = scale(x, torch.ones_like(self.weight), torch.zeros_like(self.bias))\n"
+    "        return scale(x, self.weight, self.bias)",
+)
+
+
+def test_a_kernel_is_timed_alone_with_the_arguments_of_its_forward() -> None:
+    """The forward launches it 21 times and does much beside, which is added to both alike."""
+    assert MANY != SCALE
+    result = screen(
+        PROBLEM,
+        [("given", MANY), ("alike", MANY + "\n"), ("beside", MANY.replace("range(20)", "range(200)"))],
+        keep=3,
+        seconds=20.0,
+        apart=dict.fromkeys(("alike", "beside"), Apart("given", ("scale_kernel",))),
+    )
+    assert not any(one.problem for one in result.candidates), result
+    times = {one.label: one.time_us for one in result.candidates}
+    assert times["alike"] == pytest.approx(times["given"], rel=0.2)
+    assert times["beside"] > times["given"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -11,7 +12,8 @@ from tilewright.errors import ProblemError, SetupError
 from tilewright.problem import Problem
 from tilewright.screening.api import screen
 from tilewright.screening.halving import Round
-from tilewright.screening.model import Screening
+from tilewright.screening.model import Apart, Screening
+from tilewright.screening.replay import MOST_LAUNCHES, Replay, recorded
 
 
 def screened(**forwards: str) -> Screening:
@@ -70,3 +72,118 @@ def test_a_round_may_let_everybody_pass() -> None:
     every = (Round(3, math.inf, 1.0),)
     result = screen(Problem(PROBLEM, "problem.py"), sources, keep=1, device="cpu", rounds=every)
     assert [len(one.device_us) for one in result.candidates] == [3, 3]
+
+
+TWO_KERNELS = """import time
+
+import torch
+import triton
+import triton.language as tl
+from torch import nn
+
+
+@triton.jit
+def double_kernel(x_ptr, out_ptr, SIZE: tl.constexpr):
+    at = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    tl.store(out_ptr + at, tl.load(x_ptr + at) * 2.0)
+
+
+@triton.jit
+def scale_kernel(x_ptr, weight_ptr, out_ptr, count_ptr, SIZE: tl.constexpr, REPEATS: tl.constexpr):
+    at = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
+    for _ in range(REPEATS):
+        tl.store(out_ptr + at, tl.load(x_ptr + at) * 0.5 * tl.load(weight_ptr + at % 8))
+    if tl.program_id(0) == 0:
+        tl.store(count_ptr, tl.load(count_ptr) + 1)
+    WAIT
+
+
+class ModelNew(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(8))
+
+    def forward(self, x):
+        time.sleep(BESIDE)
+        doubled, out, count = torch.empty_like(x), torch.empty_like(x), torch.zeros(1, dtype=torch.int32)
+        double_kernel[(8,)](x, doubled, SIZE=16)
+        scale_kernel[(128 // TILE,)](doubled, self.weight, out, count, SIZE=TILE, REPEATS=WORK)
+        return out
+"""
+
+
+def two_kernels(tile: int = 16, *, work: int = 1, beside: float = 0.0, wait: str = "") -> str:
+    settings = {"TILE": tile, "WORK": work, "BESIDE": beside, "WAIT": wait or "pass"}
+    text = TWO_KERNELS
+    for name, value in settings.items():
+        text = text.replace(name, str(value))
+    return text
+
+
+def screened_alone(sources: dict[str, str]) -> dict[str, float]:
+    """Medians in milliseconds; all but the base are timed by launches of scale_kernel."""
+    result = screen(
+        Problem(PROBLEM, "problem.py"),
+        list(sources.items()),
+        keep=len(sources),
+        seconds=5.0,
+        visit_seconds=3.0,
+        apart={label: Apart("base", ("scale_kernel",)) for label in sources if label != "base"},
+        device="cpu",
+    )
+    assert not any(one.problem for one in result.candidates), result
+    return {one.label: one.time_us / 1e3 for one in result.candidates}
+
+
+@pytest.fixture
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_candidates_that_differ_in_one_kernel_are_timed_by_its_launches() -> None:
+    """What they do beside it does not count, what the base does beside it does."""
+    times = screened_alone(
+        {
+            "base": two_kernels(beside=0.04),
+            "slow elsewhere": two_kernels(beside=0.4),
+            "slow": two_kernels(work=300),
+        }
+    )
+    assert times["base"] > 40.0
+    assert 35.0 < times["slow elsewhere"] < 200.0
+    assert times["slow"] > times["slow elsewhere"] + 100.0
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_where_a_kernel_does_not_end_by_itself_whole_forwards_are_timed() -> None:
+    waits = "while tl.load(count_ptr) > 1:\n        pass"
+    times = screened_alone({"base": two_kernels(wait=waits), "beside": two_kernels(beside=0.2)})
+    assert times["beside"] > 200.0 > times["base"]
+
+
+@pytest.mark.parametrize("count", [1, 5, MOST_LAUNCHES, 3 * MOST_LAUNCHES + 7])
+def test_launches_that_are_made_again_stand_for_all(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    numbers = itertools.count()
+
+    def launching(around):  # type: ignore[no-untyped-def]
+        class Hook:
+            def __enter__(self) -> None:
+                for number in range(count):
+                    around("mine", lambda number=number: made.append(number), [])
+                    around("another", lambda: next(numbers), [])
+
+            def __exit__(self, *error: object) -> None: ...
+
+        return Hook()
+
+    monkeypatch.setattr("tilewright.screening.replay.launching", launching)
+    replay = recorded(lambda: None, {"mine"})
+    assert isinstance(replay, Replay)
+    assert made == list(range(count)) and next(numbers) == count
+    made.clear()
+    replay()
+    assert made == sorted(set(made)) and len(made) == min(count, MOST_LAUNCHES)
+    assert replay.weight * len(made) == pytest.approx(count)
+    assert recorded(lambda: None, {"nobody"}) is None

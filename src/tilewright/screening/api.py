@@ -14,7 +14,7 @@ from tilewright.gpu.plugged import built_for
 from tilewright.gpu.turn import turn
 from tilewright.problem import Problem
 from tilewright.screening.halving import ROUNDS, Round, ranking
-from tilewright.screening.model import Notes, Screening, Visit, gathered
+from tilewright.screening.model import Apart, Notes, Screening, Visit, gathered
 from tilewright.worker import plain
 from tilewright.workers import Limits
 
@@ -33,6 +33,7 @@ def screen(
     precision: str | None = None,
     mapping: Mapping[str, str] | None = None,
     target: Gpu | None = None,
+    apart: Mapping[str, Apart] | None = None,
     memory_bytes: int = 64 * 2**30,
     rounds: Sequence[Round] = ROUNDS,
     device: str = "cuda",
@@ -51,6 +52,9 @@ def screen(
         precision: what matrix products may be computed in.
         mapping: parameter of ModelNew → parameter of Model.
         target: the GPU whose build runs; see `gpu.plugged.built_for`.
+        apart: by label, of those that differ from another in some kernels only. Only the launches of these
+            are timed then, with the arguments that they have in the forward; a sample is that, and what the
+            rest of the other's forward takes.
         rounds: how many samples each takes, and who stays in.
         device: "cpu" serves tests of everything but the figures.
 
@@ -75,6 +79,7 @@ def screen(
             "visit_seconds": visit_seconds,
             "precision": precision,
             "mapping": dict(mapping or {}),
+            "apart": {label: plain(one) for label, one in (apart or {}).items()},
             "notes": str(notes.path),
             "rounds": [plain(one) for one in rounds],
             "device": device,

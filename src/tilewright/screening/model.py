@@ -11,11 +11,25 @@ from tilewright.judge.speed.statistics import median
 
 
 @dataclass(frozen=True)
+class Apart:
+    """Where a candidate differs from another in some kernels only.
+
+    Args:
+        base: the label of the other, which is screened too.
+        kernels: which; at least one.
+    """
+
+    base: str
+    kernels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Screened:
     """One candidate.
 
     Args:
-        device_us: its samples, one forward each on a cold L2 cache, over all rounds; microseconds.
+        device_us: its samples, one forward each on a cold L2 cache, over all rounds; microseconds. Where
+            kernels were timed alone: their launches, and the rest of the base's forward.
         problem: why it is out: it failed, answered wrongly, hung, or took the process with it.
     """
 
@@ -51,6 +65,8 @@ class Screening:
 @dataclass(frozen=True)
 class Visit:
     """One line of the worker's notes: a candidate's turn begun, done, or ended by a failure.
+
+    Without a label it is about what a base does beside kernels that are timed alone.
 
     Args:
         round: counted from 0.
@@ -97,7 +113,7 @@ class Notes:
 def gathered(labels: Iterable[str], visits: Iterable[Visit]) -> dict[str, Screened]:
     """What the notes say of each candidate."""
     found = {label: Screened(label) for label in labels}
-    for visit in visits:
+    for visit in (visit for visit in visits if visit.label):
         known = found[visit.label]
         found[visit.label] = Screened(
             known.label, (*known.device_us, *visit.device_us), known.problem or visit.problem

@@ -4,17 +4,21 @@ In each round every candidate that is still in gets one turn, in random order: b
 poisoned memory and compared with the reference, then timed a few times with a cold L2 cache. A fixed order
 would favour some: the same binary was seen to move by up to 20 % with its place in one.
 
+A candidate that differs from another, its base, in some kernels only is timed by their launches alone
+(`replay`): what the rest of the base's forward takes is measured before each round and added.
+
 A candidate that raises costs its turn. One that hangs, or breaks the device for this process, costs the
 process: it leaves a note first, and the next process goes on behind it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +38,14 @@ from tilewright.judge.sides import (
     import_candidate,
     seed_everything,
 )
+from tilewright.judge.speed.statistics import median
 from tilewright.judge.speed.stopwatch import Stopwatch
 from tilewright.judge.trial import find_truth, settle
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import import_problem
 from tilewright.screening.halving import Round, ranking, survivors
-from tilewright.screening.model import Notes, Visit, gathered
+from tilewright.screening.model import Apart, Notes, Visit, gathered
+from tilewright.screening.replay import Replay, recorded
 from tilewright.serial import structure
 
 BROKEN = 3  # exit code of a process that a candidate took down; its note says how
@@ -71,11 +77,14 @@ class Screen:
     def __init__(self, payload: Mapping[str, Any]) -> None:
         self.payload = payload
         self.device = torch.device(payload["device"])
+        self.interpreted = self.device.type != "cuda"
         self.sources: dict[str, str] = dict(payload["sources"])
         self.notes = Notes(Path(payload["notes"]))
         self.stopwatch = Stopwatch(self.device)
         self.order = random.Random()
         self.classes: dict[str, Callable[..., nn.Module]] = {}
+        self.apart = structure(payload["apart"], dict[str, Apart])
+        self.rests: dict[Apart, float] = {}  # what a base does beside these kernels, microseconds
         path = payload["problem_path"]
         problem = import_problem(payload["problem"], path)
         self.seed = self.order.getrandbits(31)
@@ -89,6 +98,7 @@ class Screen:
         inside = list(self.sources)
         done = 0
         for number, rule in enumerate(structure(self.payload["rounds"], list[Round])):
+            self._measure_rests(number, inside, rule.samples)
             self._round(number, rule, inside)
             timed = gathered(self.sources, self.notes.read())
             inside = survivors({label: timed[label] for label in inside}, rule, self.payload["keep"])
@@ -97,6 +107,29 @@ class Screen:
                 break
         named = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
         return {"device": named, "rounds": done, "inside": ranking({x: timed[x] for x in inside})}
+
+    def _measure_rests(self, number: int, inside: list[str], samples: int) -> None:
+        """What the bases' forwards take beside the kernels that candidates differ in.
+
+        Where kernels cannot be launched by themselves, as when they wait for what another leaves behind,
+        whole forwards are timed from then on.
+        """
+        self.rests = {}
+        wanted = {self.apart[label] for label in inside if label in self.apart}
+        for base in sorted({one.base for one in wanted}):
+            if any(visit.problem for visit in self.notes.read() if visit.label in ("", base)):
+                continue
+            source = self.sources[base]
+            with self._turn("", number), candidate_code(source, base, interpreted=self.interpreted):
+                self._measure_rest(base, [one for one in wanted if one.base == base], samples)
+
+    def _measure_rest(self, base: str, wanted: Sequence[Apart], samples: int) -> None:
+        model, given = self._right(base)
+        whole = median(self._sampled(lambda: model(*given), samples))
+        for one in wanted:
+            replay = recorded(lambda: model(*given), one.kernels)
+            if replay is not None:
+                self.rests[one] = max(0.0, whole - median(self._replayed(replay, samples)))
 
     def _round(self, number: int, rule: Round, inside: list[str]) -> None:
         """A turn for each; after the first round only until time is up."""
@@ -110,14 +143,20 @@ class Screen:
             self._visit(label, number, rule.samples)
 
     def _visit(self, label: str, number: int, samples: int) -> None:
+        with self._turn(label, number):
+            with candidate_code(self.sources[label], label, interpreted=self.interpreted):
+                times = self._times(label, samples)
+            self.notes.add(Visit(label, number, times))
+
+    @contextlib.contextmanager
+    def _turn(self, label: str, number: int) -> Iterator[None]:
+        """A failure inside is noted, and so is a turn that does not end, with the process."""
         self.notes.add(Visit(label, number))
         watchdog = threading.Timer(self.payload["visit_seconds"], self._hung, (label, number))
         watchdog.daemon = True
         watchdog.start()
         try:
-            with candidate_code(self.sources[label], label, interpreted=self.device.type != "cuda"):
-                times = self._times(label, samples)
-            self.notes.add(Visit(label, number, times))
+            yield
         except CandidateFailure as failure:
             self.notes.add(Visit(label, number, problem=str(failure)))
             if failure.outcome is Outcome.CRASH:  # the device is lost to this process
@@ -131,6 +170,24 @@ class Screen:
         Raises:
             CandidateFailure: they are not.
         """
+        model, given = self._right(label)
+        apart = self.apart.get(label)
+        if apart in self.rests:
+            replay = recorded(lambda: model(*given), apart.kernels)
+            if replay is not None:
+                return tuple(self.rests[apart] + us for us in self._replayed(replay, samples))
+        return self._sampled(lambda: model(*given), samples)
+
+    def _replayed(self, replay: Replay, samples: int) -> tuple[float, ...]:
+        """Device times of launches by themselves, of all that they stand for."""
+        return tuple(replay.weight * time_us for time_us in self._sampled(replay, samples))
+
+    def _right(self, label: str) -> tuple[nn.Module, list[Any]]:
+        """A fresh instance whose outputs are right, and inputs on which they are.
+
+        Raises:
+            CandidateFailure: they are not right.
+        """
         model = self._built(label)
         given = cloned(self.inputs)
         if self.device.type == "cuda":
@@ -142,11 +199,14 @@ class Screen:
         comparison = settle(self.truth, self.inputs, given, outputs)
         if comparison.reason:
             raise CandidateFailure(comparison.outcome, comparison.reason)
-        del outputs
+        return model, given
+
+    def _sampled(self, run: Callable[[], object], samples: int) -> tuple[float, ...]:
+        """Device times on a cold L2 cache, microseconds."""
         with torch.no_grad():
             return tuple(
                 self.stopwatch.time(
-                    lambda: seed_everything(self.seed), lambda: model(*given), cold=True, ahead=lambda: None
+                    lambda: seed_everything(self.seed), run, cold=True, ahead=lambda: None
                 ).device
                 for _ in range(samples)
             )

@@ -15,6 +15,7 @@ from tilewright.inspect.model import Inspection
 from tilewright.judge.verdict import Verdict
 from tilewright.runs import Tried
 from tilewright.screening.api import screen
+from tilewright.screening.model import Apart
 from tilewright.stages.model import Stage
 from tilewright.stages.race import FINALISTS, MACHINE_NOISE, Contender, beats_by_estimate
 from tilewright.stages.session import JUDGED_AT_ONCE, Session, judged
@@ -109,6 +110,7 @@ def _screened(
         precision=task.precision,
         mapping=task.mapping,
         target=task.gpu,
+        apart=differing(rivals),
     )
     session.folder.record_times(screening)
     known = {c.id: c for c in contenders}
@@ -128,6 +130,21 @@ def _screened(
     return ahead, [note]
 
 
+def differing(contenders: Sequence[Contender]) -> dict[str, Apart]:
+    """By id, in what candidates differ from their parents, where those are here and run other kernels too."""
+    known = {contender.id: contender for contender in contenders}
+    found: dict[str, Apart] = {}
+    for contender in contenders:
+        candidate = contender.candidate
+        parent = known.get(candidate.parent or "") if candidate else None
+        if candidate is None or parent is None or parent.inspection is None:
+            continue
+        launched = {launch.kernel for launch in parent.inspection.recording.launches}
+        if candidate.alone and candidate.alone < launched:
+            found[candidate.id] = Apart(parent.id, tuple(sorted(candidate.alone)))
+    return found
+
+
 def _best_of_each_first(contenders: Sequence[Contender]) -> list[Contender]:
     """The first of those that change the same things, for all such kinds, then the others; else in order."""
     firsts: dict[frozenset[str], Contender] = {}
@@ -135,6 +152,20 @@ def _best_of_each_first(contenders: Sequence[Contender]) -> list[Contender]:
         settings = contender.candidate.settings if contender.candidate else {}
         firsts.setdefault(frozenset(settings), contender)
     return [*firsts.values(), *(c for c in contenders if c not in firsts.values())]
+
+
+def of_several_kernels(contenders: Sequence[Contender]) -> list[Candidate]:
+    """The first of those that change the same kernels only, for each such set of its own.
+
+    What each gains alone may be too little to show in the whole forward, and enough together. Empty where
+    there are fewer than two sets, which leaves nothing to put together.
+    """
+    chosen: list[Candidate] = []
+    for contender in contenders:
+        candidate = contender.candidate
+        if candidate and candidate.alone and not any(candidate.alone & one.alone for one in chosen):
+            chosen.append(candidate)
+    return chosen if len(chosen) > 1 else []
 
 
 def judge_all(

@@ -338,7 +338,7 @@ def record(options: argparse.Namespace) -> AlarmRecord:
     ):
         trials.append(trial)
         print(f"{len(trials)}: {100.0 * trial.added:g} % added: {trial.outcome}", file=sys.stderr)
-    commit, dirty = this_commit()
+    commit, dirty = (options.commit, None) if options.commit else this_commit()
     return AlarmRecord(
         name=NAME,
         date=now(),
@@ -367,6 +367,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--condition", choices=CONDITIONS, default="device time, cold L2", help="what is timed"
     )
+    parser.add_argument("--commit", help="what to record where the checkout carries no git history")
     parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
     parser.add_argument(
         "--summary", type=Path, nargs="+", metavar="RECORD", help="measure nothing; add up these records"

@@ -33,7 +33,7 @@ class Suspicion:
     Args:
         hidden_us: more than beside the forward of `other`, the side where that is least.
         allowed_us: what may be chance.
-        own_us: what its own clock shows.
+        own_us: what its own clock shows of the forward.
     """
 
     hidden_us: float
@@ -65,7 +65,7 @@ def hidden_time(lane: Lane, others: Sequence[Lane]) -> Suspicion | None:
     Shortest times are compared, which other processes on the machine move least, and medians, in case a side
     is honest now and then; both as far as they stand out from their own spread.
     """
-    own = median(reading.wall for reading in lane.cold + lane.warm)
+    own = median(reading.own for reading in lane.cold + lane.warm)
     mine = lane.beside()
     low, middle, high = quantiles(mine, n=4)
     other = min([lane, *others], key=lambda one: min(one.beside()))

@@ -35,6 +35,11 @@ class Reading:
     ahead: bool = False
 
     @property
+    def own(self) -> float:
+        """The forward on the clock that counts here."""
+        return self.device if self.ahead else self.wall
+
+    @property
     def beside(self) -> float:
         """What the command took beside the forward: transfers, and whatever is hidden among them."""
         return self.command - self.wall

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import torch
 
 FLUSHED_L2_SIZES = 2  # the buffer overwritten before a cold call, in sizes of the L2 cache
-LEAD_US = 500.0  # that the host is ahead of the device where device time is taken: some ten launches
+# That the host is ahead of the device where device time is taken: some ten launches on the slowest host seen,
+# 0.2 ms each, and what keeps a busy host from its work for a moment. With 0.5 ms a kernel of 8 us was now and
+# then read as some hundred.
+LEAD_US = 2000.0
 CYCLES_PER_US = 2500  # of the fastest GPUs; on others a pause lasts longer than asked for
 
 

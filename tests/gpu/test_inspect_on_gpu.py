@@ -10,10 +10,7 @@ from tilewright.gpu.plugged import plugged_in
 from tilewright.inspect.api import inspect, inspect_many
 from tilewright.problem import Problem
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
-]
+pytestmark = pytest.mark.gpu
 
 KERNELS = Path(__file__).parents[1] / "data" / "kernels_inspect"
 

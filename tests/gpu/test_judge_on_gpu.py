@@ -30,14 +30,6 @@ EXAMPLE = ROOT / "examples" / "vanilla_rnn"
 LIMITS = Limits(seconds=200.0, memory_bytes=32 * 2**30)
 
 
-@pytest.fixture(autouse=True)
-def _gpu() -> None:
-    from tilewright.gpu.plugged import plugged_in
-
-    if plugged_in() is None:
-        pytest.skip("no NVIDIA GPU here")
-
-
 def text(name: str, *edits: tuple[str, str]) -> str:
     source = (DATA / name).read_text()
     for old, new in edits:

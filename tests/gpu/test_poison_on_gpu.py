@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tilewright.gpu.turn import sharing
-
-pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(autouse=True)
-def _gpu() -> Iterator[None]:
-    from tilewright.gpu.plugged import plugged_in
-
-    if plugged_in() is None:
-        pytest.skip("no NVIDIA GPU here")
-    with sharing():
-        yield
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("shared")]
 
 
 @pytest.mark.parametrize("finite", [False, True])

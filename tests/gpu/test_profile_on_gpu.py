@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 
 from tilewright.errors import SetupError
 from tilewright.evidence import Evidence
@@ -18,10 +17,7 @@ from tilewright.profile.metrics import SM_THROUGHPUT, metrics
 from tilewright.profile.model import Profile
 from tilewright.stages.bottleneck import Counters, diagnose
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
-]
+pytestmark = pytest.mark.gpu
 
 KERNELS = Path(__file__).parents[1] / "data" / "kernels_inspect"
 

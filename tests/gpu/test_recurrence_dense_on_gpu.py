@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from proposing import proposed
 
-torch = pytest.importorskip("torch")
-
-from proposing import proposed  # noqa: E402
-
-from tilewright.judge.api import check  # noqa: E402
-from tilewright.problem import Problem  # noqa: E402
+from tilewright.judge.api import check
+from tilewright.problem import Problem
 
 pytestmark = pytest.mark.gpu
 CELL = """import torch
@@ -33,12 +30,6 @@ def get_inputs():
 def get_init_inputs():
     return []
 """
-
-
-@pytest.fixture(autouse=True)
-def _gpu() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no NVIDIA GPU here")
 
 
 @pytest.mark.parametrize("precision", ["tf32", "float32"])

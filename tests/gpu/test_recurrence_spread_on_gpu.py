@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,12 @@ torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).parents[1] / "data" / "recurrence"))
 import cells  # noqa: E402
 
-from tilewright.gpu.turn import sharing  # noqa: E402
 from tilewright.proposers.recurrence import ops  # noqa: E402
 from tilewright.proposers.recurrence.emit import assembly  # noqa: E402
 from tilewright.proposers.recurrence.spread.emit import emit  # noqa: E402
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("shared")]
 IMPORTS = "import torch\nimport triton\nimport triton.language as tl\n\n"
-
-
-@pytest.fixture(autouse=True)
-def _gpu() -> Iterator[None]:
-    if not torch.cuda.is_available():
-        pytest.skip("no NVIDIA GPU here")
-    with sharing():
-        yield
 
 
 def built(folder: Path, kind: str, layers: int, steps: int, batch: int, hidden: int, directions: int = 1):

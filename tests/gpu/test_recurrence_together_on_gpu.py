@@ -8,7 +8,6 @@ from proposing import proposed
 from tilewright.judge.api import check
 from tilewright.problem import Problem
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.gpu
 SOURCE = """import torch
 import torch.nn as nn
@@ -31,12 +30,6 @@ def get_inputs():
 def get_init_inputs():
     return []
 """
-
-
-@pytest.fixture(autouse=True)
-def _gpu() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no NVIDIA GPU here")
 
 
 @pytest.mark.parametrize("dialect", ["triton", "gluon"])

@@ -159,9 +159,16 @@ def test_blocks_over_cells_show_a_difference(monkeypatch: pytest.MonkeyPatch) ->
     assert sum(audited) == 12 * 2 * (sampling.SAMPLES + 1)
 
 
-def test_a_side_that_fails_while_it_is_compared_is_named() -> None:
-    given = payload(candidate(), candidate("raise ValueError('no')"), condition="wall time, warm L2")
-    with pytest.raises(CandidateFailure, match="side 1: error: ValueError: no"):
+@pytest.mark.parametrize(
+    ("failing", "why"),
+    [
+        (candidate("raise ValueError('no')"), "side 1: error: ValueError: no"),
+        ("import no_such_module", "side 1: .*No module named 'no_such_module'"),
+    ],
+)
+def test_a_side_that_fails_while_it_is_compared_is_named(failing: str, why: str) -> None:
+    given = payload(candidate(), failing, condition="wall time, warm L2")
+    with pytest.raises(CandidateFailure, match=why):
         compare_speed(given, Rules(), "cpu")
 
 

@@ -147,6 +147,8 @@ class Blocks:
         seed = secrets.randbits(31)
         for lane in self.lanes:
             with _named(lane):
+                if lane.failure:
+                    raise lane.failure
                 lane.build(seed)
         for _ in range(WARM_UPS):
             inputs, call_seed = self.track.inputs()

@@ -8,6 +8,19 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class Apart:
+    """In what a candidate differs from another: in launches of these kernels, and in nothing else.
+
+    Args:
+        base: the other's id.
+        kernels: at least one.
+    """
+
+    base: str
+    kernels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Candidate:
     """Never edited, always derived.
 
@@ -17,8 +30,7 @@ class Candidate:
         why: one sentence, for the report.
         parent: id of the candidate it was derived from; None for the user's own code.
         settings: what the proposer chose ("BLOCK_M": "64"), so that a report can show it.
-        alone: kernels whose launches are all that its forward does otherwise than its parent's; empty where
-            it may do more.
+        apart: in what it differs from another candidate or from its parent, where that is a kernel or a few.
     """
 
     source: str
@@ -27,7 +39,7 @@ class Candidate:
     why: str = "the code as given"
     parent: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
-    alone: frozenset[str] = frozenset()
+    apart: Apart | None = None
 
     @property
     def id(self) -> str:

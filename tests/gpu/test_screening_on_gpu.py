@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tilewright.candidate import Apart
 from tilewright.problem import Problem
 from tilewright.screening.api import screen
-from tilewright.screening.model import Apart
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 

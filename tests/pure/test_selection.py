@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from tasks import H100, STAGE, task
 
-from tilewright.candidate import Candidate
+from tilewright.candidate import Apart, Candidate
 from tilewright.inspect.model import Inspection
 from tilewright.judge.verdict import Outcome, Verdict
 from tilewright.launches.model import Launch, Recording
 from tilewright.problem import Problem
 from tilewright.runs import SCREENINGS, Asked, RunFolder, open_run, read_lines, read_log
-from tilewright.screening.model import Apart, Screened, Screening
+from tilewright.screening.model import Screened, Screening
 from tilewright.stages import selection
 from tilewright.stages.race import Contender
 from tilewright.stages.selection import (
@@ -97,7 +97,7 @@ def test_the_quickest_of_each_kernel_is_not_crowded_out_by_another_kernel(
 
 def test_what_was_found_for_several_kernels_is_put_together() -> None:
     def of(text: str, *kernels: str) -> Contender:
-        return Contender(Candidate(text, alone=frozenset(kernels)), None)
+        return Contender(Candidate(text, apart=Apart("best", kernels) if kernels else None), None)
 
     found = [of("m 1", "matmul"), of("m 2", "matmul"), of("both", "matmul", "norm"), of("n 1", "norm")]
     assert [c.source for c in of_several_kernels(found)] == ["m 1", "n 1"]
@@ -108,10 +108,10 @@ def test_kernels_are_timed_alone_where_the_best_runs_others_too() -> None:
     launches = tuple(Launch(kernel, (1, 1, 1), (), 4, 3, 1) for kernel in ("matmul", "norm"))
     best = Contender(Candidate("best"), Inspection("H100", Recording(launches, ()), (), None, None))
     made = [
-        Candidate("tuned", parent=best.id, alone=frozenset({"norm"})),
-        Candidate("all", parent=best.id, alone=frozenset({"matmul", "norm"})),
-        Candidate("rewritten", parent=best.id),
-        Candidate("of another", parent="0", alone=frozenset({"norm"})),
+        Candidate("tuned", apart=Apart(best.id, ("norm",))),
+        Candidate("all", apart=Apart(best.id, ("matmul", "norm"))),
+        Candidate("rewritten"),
+        Candidate("of another", apart=Apart("0", ("norm",))),
     ]
     contenders = [Contender(candidate, None) for candidate in made]
     assert differing([best, *contenders]) == {made[0].id: Apart(best.id, ("norm",))}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tilewright.candidate import Candidate
+from tilewright.candidate import Apart, Candidate
 from tilewright.contract import breaches
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
@@ -363,11 +363,11 @@ def test_sizes_as_constants_are_searched_together_with_the_tiles() -> None:
     assert proposals.candidates[0].why == "sizes as constants"
     tiles = [read(c.settings)["scale_kernel"] for c in proposals.candidates]
     assert tiles[0] == Setting((("BLOCK", 512),)) and tiles[1] == tiles[2] != tiles[0]
-    # Each form is the parent of its own settings, from which they differ in the kernels that they vary alone.
-    given, constants = Candidate(SIZED).id, proposals.candidates[0].id
-    parents = [c.parent for c in proposals.candidates]
-    assert parents == [given, constants, given, constants, given, constants, given, constants, given]
-    assert [set(c.alone) for c in proposals.candidates] == [set(), *[{"scale_kernel"}] * 8]
+    # Beside its own form a candidate differs in the kernels that it varies, and in nothing else.
+    given, constants = (
+        Apart(one, ("scale_kernel",)) for one in (Candidate(SIZED).id, proposals.candidates[0].id)
+    )
+    assert [c.apart for c in proposals.candidates] == [None, *[constants, given] * 4]
     assert any("configurations around the present one were proposed" in note for note in proposals.notes)
 
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tilewright import workers
+from tilewright.candidate import Apart
 from tilewright.errors import SetupError, WorkerCrashed, WorkerError, WorkerOutOfMemory
 from tilewright.gpu.model import Gpu
 from tilewright.gpu.plugged import built_for
 from tilewright.gpu.turn import turn
 from tilewright.problem import Problem
 from tilewright.screening.halving import ROUNDS, Round, ranking
-from tilewright.screening.model import Apart, Notes, Screening, Visit, gathered
+from tilewright.screening.model import Notes, Screening, Visit, gathered
 from tilewright.worker import plain
 from tilewright.workers import Limits
 

@@ -11,19 +11,6 @@ from tilewright.judge.speed.statistics import median
 
 
 @dataclass(frozen=True)
-class Apart:
-    """Where a candidate differs from another in some kernels only.
-
-    Args:
-        base: the label of the other, which is screened too.
-        kernels: which; at least one.
-    """
-
-    base: str
-    kernels: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Screened:
     """One candidate.
 

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tilewright.candidate import Apart
 from tilewright.errors import NotTimed
 from tilewright.judge.answer.budget import Undecidable
 from tilewright.judge.failures import CandidateFailure, candidate_code
@@ -44,7 +45,7 @@ from tilewright.judge.trial import find_truth, settle
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import import_problem
 from tilewright.screening.halving import Round, ranking, survivors
-from tilewright.screening.model import Apart, Notes, Visit, gathered
+from tilewright.screening.model import Notes, Visit, gathered
 from tilewright.screening.replay import Replay, recorded
 from tilewright.serial import structure
 

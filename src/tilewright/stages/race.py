@@ -24,6 +24,7 @@ from tilewright.stages.summary import Gain
 ESTIMATE_MARGIN = 0.98  # an estimate must be 2 % better before it replaces what is there
 MACHINE_NOISE = 0.02  # two instances of one file on one GPU were seen to differ by as much
 FINALISTS = 3
+HEAT_SECONDS = 3.0  # of samples of each contender: enough to say who is decided on, which is all it does
 FALSE_ALARM = 0.01  # of all of a race's decisions together, and of the gain
 LOOKS = (12, 24, 48)  # at a ninth of FALSE_ALARM, what each may spend, 10 blocks cannot show anything
 REFERENCE = "reference"  # what stands for a candidate's id where the reference itself is timed
@@ -203,7 +204,12 @@ def _heat(track: Track, contenders: Sequence[Contender]) -> Timing:
     """Time contenders against one another, and put it on record."""
     sides = [(c.id, c.source) for c in contenders]
     timing = time_sides(
-        track.problem, sides, precision=track.precision, mapping=track.mapping, target=track.gpu
+        track.problem,
+        sides,
+        precision=track.precision,
+        mapping=track.mapping,
+        target=track.gpu,
+        seconds=HEAT_SECONDS,
     )
     track.record(timing)
     return timing

@@ -9,13 +9,12 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tilewright.candidate import Candidate
+from tilewright.candidate import Apart, Candidate
 from tilewright.inspect.api import BATCH, inspect_many
 from tilewright.inspect.model import Inspection
 from tilewright.judge.verdict import Verdict
 from tilewright.runs import Tried
 from tilewright.screening.api import screen
-from tilewright.screening.model import Apart
 from tilewright.stages.model import Stage
 from tilewright.stages.race import FINALISTS, MACHINE_NOISE, Contender, beats_by_estimate
 from tilewright.stages.session import JUDGED_AT_ONCE, Session, judged
@@ -131,18 +130,14 @@ def _screened(
 
 
 def differing(contenders: Sequence[Contender]) -> dict[str, Apart]:
-    """By id, in what candidates differ from their parents, where those are here and run other kernels too."""
-    known = {contender.id: contender for contender in contenders}
-    found: dict[str, Apart] = {}
-    for contender in contenders:
-        candidate = contender.candidate
-        parent = known.get(candidate.parent or "") if candidate else None
-        if candidate is None or parent is None or parent.inspection is None:
-            continue
-        launched = {launch.kernel for launch in parent.inspection.recording.launches}
-        if candidate.alone and candidate.alone < launched:
-            found[candidate.id] = Apart(parent.id, tuple(sorted(candidate.alone)))
-    return found
+    """By id, in what candidates differ from others, where those are here and run other kernels too."""
+    launched = {
+        one.id: {launch.kernel for launch in one.inspection.recording.launches}
+        for one in contenders
+        if one.inspection
+    }
+    aparts = {one.id: one.candidate.apart for one in contenders if one.candidate and one.candidate.apart}
+    return {id: one for id, one in aparts.items() if set(one.kernels) < launched.get(one.base, set())}
 
 
 def _best_of_each_first(contenders: Sequence[Contender]) -> list[Contender]:
@@ -161,9 +156,11 @@ def of_several_kernels(contenders: Sequence[Contender]) -> list[Candidate]:
     there are fewer than two sets, which leaves nothing to put together.
     """
     chosen: list[Candidate] = []
+    seen: set[str] = set()
     for contender in contenders:
         candidate = contender.candidate
-        if candidate and candidate.alone and not any(candidate.alone & one.alone for one in chosen):
+        if candidate and candidate.apart and seen.isdisjoint(candidate.apart.kernels):
+            seen.update(candidate.apart.kernels)
             chosen.append(candidate)
     return chosen if len(chosen) > 1 else []
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from tilewright.candidate import Candidate
+from tilewright.candidate import Apart, Candidate
 from tilewright.inspect.model import Inspection
 from tilewright.kernelfile import KernelFile
 from tilewright.proposers.base import Proposals, Situation
@@ -68,16 +68,8 @@ class LaunchTuning:
             why = _why(settings, tunables, {name: felt[name].why for name in settings})
             why = "; ".join(part for part in (form, why) if part)
             known = settings or {t.name: t.current for t in tunables if t.name not in idle}
-            # Set beside the same form as it is, a candidate differs in the kernels that it varies alone.
-            made = Candidate(
-                changed,
-                stage.name,
-                self.name,
-                why,
-                Candidate(text).id if settings else parent.id,
-                written(known),
-                frozenset(settings),
-            )
+            apart = Apart(Candidate(text).id, tuple(sorted(settings))) if settings else None
+            made = Candidate(changed, stage.name, self.name, why, parent.id, written(known), apart)
             candidates.setdefault(made.id, made)
         space = len(texts) * math.prod(1 + len(settings) for settings in ranked)
         taken = tuple(candidates.values())[: situation.most]

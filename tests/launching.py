@@ -101,3 +101,45 @@ def rows(x):
     return out
 """
 )
+
+LINEAR = (
+    HEAD
+    + """\
+def linear_kernel(
+    a_ptr, b_ptr, bias_ptr, out_ptr, m, n, k, slope,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+):
+    pid = tl.program_id(0)
+    across = tl.cdiv(n, BN)
+    rows = pid // across * BM + tl.arange(0, BM)
+    cols = pid % across * BN + tl.arange(0, BN)
+    acc = tl.zeros((BM, BN), dtype=tl.float32)
+    for start in range(0, k, BK):
+        inner = start + tl.arange(0, BK)
+        in_a = (rows < m)[:, None] & (inner < k)[None, :]
+        in_b = (inner < k)[:, None] & (cols < n)[None, :]
+        a = tl.load(a_ptr + rows[:, None] * k + inner[None, :], mask=in_a, other=0.0)
+        b = tl.load(b_ptr + inner[:, None] * n + cols[None, :], mask=in_b, other=0.0)
+        acc += tl.dot(a, b)
+    bias = tl.load(bias_ptr + cols, mask=cols < n, other=0.0)
+    acc += bias[None, :]
+    inside = (rows < m)[:, None] & (cols < n)[None, :]
+    out_at = out_ptr + rows[:, None] * n + cols[None, :]
+    result = activated(acc, slope)
+    tl.store(out_at, result.to(out_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def activated(x, slope):
+    return tl.where(x > 0, x, x * slope)
+
+
+def linear(a, b, bias):
+    m, k = a.shape
+    n = b.shape[1]
+    out = torch.empty((m, n), device=a.device, dtype=a.dtype)
+    grid = lambda meta: (triton.cdiv(m, meta["BM"]) * triton.cdiv(n, meta["BN"]),)
+    linear_kernel[grid](a, b, bias, out, m, n, k, 0.5, BM=16, BN=16, BK=16, num_warps=2)
+    return out
+"""
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from launching import LOOP, ONE_AXIS, ROWS, TWO_AXES
+from launching import LINEAR, LOOP, ONE_AXIS, ROWS, TWO_AXES
 from rewriting import rewritten
 
 from tilewright.gpu.catalogue import find
@@ -53,6 +53,8 @@ SOURCES = {
     "grouped": (rewritten(Grouped(), TWO_AXES, "4", grid=(64, 64, 1), **SIZES), "matmul(a, b)"),
     "grouped, one axis": (rewritten(Grouped(), ONE_AXIS, "4", grid=(4096, 1, 1), **SIZES), "matmul(a, b)"),
     "split": (rewritten(SplitK(), TWO_AXES, "8", grid=(4, 4, 1), **SIZES), "matmul(a, b)"),
+    "linear": (LINEAR, "linear(a, b, b[0])"),
+    "linear, split": (rewritten(SplitK(), LINEAR, "8", grid=(16, 1, 1), **SIZES), "linear(a, b, b[0])"),
     "two accumulators": (rewritten(Accumulators(), TWO_AXES, grid=(4, 4, 1), **SIZES), "matmul(a, b)"),
     "precise": (PRECISE, "matmul(a, b)"),
     "three products": (rewritten(InputPrecision(), PRECISE, "tf32x3", **SIZES), "matmul(a, b)"),
@@ -101,6 +103,14 @@ def test_shares_of_the_inner_dimension_run_side_by_side() -> None:
     share, add = inspections()["split"].resources
     assert (share.grid_size, add.kernel) == (before.grid_size * 8, "add_parts")
     assert time("split").latency < time("product").latency / 4
+
+
+def test_what_is_behind_a_shared_sum_is_done_once_on_the_grid_of_before() -> None:
+    (before,) = inspections()["linear"].resources
+    share, finish = inspections()["linear, split"].resources
+    assert (share.grid_size, finish.grid_size) == (before.grid_size * 8, before.grid_size)
+    assert finish.kernel == "linear_kernel_finish"
+    assert time("linear, split").latency < time("linear").latency / 4
 
 
 def test_three_products_on_tensor_cores_take_the_place_of_one_on_the_ordinary_cores() -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from launching import LOOP, ONE_AXIS, ROWS, TWO_AXES
+from launching import LINEAR, LOOP, ONE_AXIS, ROWS, TWO_AXES
 from rewriting import rewritten
 
 from tilewright.proposers.rewrite.accumulators import Accumulators
@@ -34,6 +34,11 @@ SPLIT = {
     axes: rewritten(SplitK(), source, "4", grid=(16, 1, 1), **SIZES)
     for axes, source in (("two axes", TWO_AXES), ("one axis", ONE_AXIS))
 }
+WITH_EPILOGUE = rewritten(SplitK(), LINEAR, "4", grid=(16, 1, 1), **SIZES)
+LINEAR_CALLS = [
+    call.replace("matmul", "linear").replace("))", f"), ints({n}))")
+    for call, n in zip(LONG_PRODUCTS, (16, 7, 20), strict=True)
+]
 TWO_CHAINS = rewritten(Accumulators(), TWO_AXES, grid=(16, 1, 1), **SIZES)
 LOOP_CALLS = ["run(ints(3, 100), ints(100))", "run(ints(0, 64), ints(64))"]
 ROW_CALLS = [f"rows(ints(3, {n}))" for n in (1, 63, 64, 65, 128, 192, 256, 1000, 8192, 8193)]
@@ -46,6 +51,7 @@ CASES = {
     "two accumulators": (TWO_AXES, TWO_CHAINS, LONG_PRODUCTS),
     "split, two axes": (TWO_AXES, SPLIT["two axes"], LONG_PRODUCTS),
     "split, one axis": (ONE_AXIS, SPLIT["one axis"], LONG_PRODUCTS),
+    "split, an activation behind the sum": (LINEAR, WITH_EPILOGUE, LINEAR_CALLS),
 }
 
 

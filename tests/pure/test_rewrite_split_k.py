@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from launching import LINEAR
 from rewriting import HEAD, changes, rewritten, view
 
 from tilewright.proposers.rewrite.base import Declined
@@ -57,6 +58,61 @@ def test_a_share_of_the_loop_goes_to_a_workspace_and_a_second_kernel_adds() -> N
     ]
 
 
+def test_what_happens_to_the_sum_is_done_by_the_second_kernel() -> None:
+    text = rewritten(SplitK(), LINEAR, "4", grid=(16, 1, 1), **SIZES)
+    share = text[: text.index("def linear_kernel_finish")]
+    assert "bias = tl.load" not in share and "activated(acc" not in share
+    assert "    tl.store(out_at, acc, mask=inside)\n" in share
+    finish = text[text.index("def linear_kernel_finish") : text.index("def activated")]
+    assert finish.splitlines()[1:12] == [
+        "    parts_ptr,", "    bias_ptr,", "    out_ptr,", "    m,", "    n,", "    slope,",
+        "    BM: tl.constexpr,", "    BN: tl.constexpr,", "    BK: tl.constexpr,",
+        "    part_elements,", "    SPLIT: tl.constexpr,",
+    ]  # fmt: skip
+    lines = [line.strip() for line in finish.splitlines()]
+    first, last = (
+        lines.index("acc = tl.zeros((BM, BN), dtype=tl.float32)"),
+        lines.index("acc += bias[None, :]"),
+    )
+    assert lines[first + 1 : last] == [
+        "parts_at = parts_ptr + rows[:, None] * n + cols[None, :]",
+        "for _ in tl.static_range(SPLIT):",
+        "acc += tl.load(parts_at, mask=inside, other=0.0)",
+        "parts_at += part_elements",
+    ]
+    assert "result = activated(acc, slope)" in lines[last:]
+    assert "inner" not in finish and "a_ptr" not in finish
+    assert changes(LINEAR, text[text.index("def linear(") :]) == [
+        "parts = torch.empty((4, *out.shape), device=out.device, dtype=torch.float32)",
+        "linear_kernel[lambda meta: (*grid(meta), 4)](a, b, bias, parts, m, n, k, 0.5, BM=16, BN=16, BK=16, "
+        "num_warps=2, part_elements=out.numel(), SPLIT=4)",
+        "linear_kernel_finish[grid](parts, bias, out, m, n, 0.5, 16, 16, 16, part_elements=out.numel(), "
+        "SPLIT=4, num_warps=2)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "old, new, why",
+    [
+        ("    result = act", "    if m > 5:\n        acc += 1.0\n    result = act", "the way taken"),
+        ("mask=inside)", "mask=inside & (acc > 0))", "where the sum is stored depends on it"),
+        ("    inside = (", "    tl.debug_barrier()\n    inside = (", "not all that the rest is about"),
+        ("    result = act", "    bias = rows\n    result = act", "bias stands for something else before"),
+        ("    out_at = out_ptr", "    out_at = rows[:, None] * 1\n    out_at = out_ptr", ""),
+        ("0.5, BM=16,", "**{'slope': 0.5}, BM=16,", "does not say what slope is"),
+        ("(a, b, bias, out, m", "(a, b, bias.float(), out, m", r"bias.float\(\) would be computed twice"),
+    ],
+)  # fmt: skip
+def test_an_epilogue_left_alone(old: str, new: str, why: str) -> None:
+    assert old in LINEAR
+    seen = view(LINEAR.replace(old, new), (16, 1, 1), **SIZES)
+    if not why:
+        assert SplitK().choices(seen, seen.file.kernels[0])
+        return
+    with pytest.raises(Declined, match=why):
+        SplitK().choices(seen, seen.file.kernels[0])
+
+
 def test_pointers_that_advance_every_turn_start_at_their_share() -> None:
     source = KERNEL.replace("acc += tl.dot(a, b)\n", "acc += tl.dot(a, b)\n        b_ptr += BK * n\n")
     source = source.replace("range(0, k, BK)", "range(tl.cdiv(k, BK))")
@@ -78,8 +134,8 @@ def test_as_many_shares_as_sms_and_turns_allow() -> None:
 @pytest.mark.parametrize(
     "old, new, why",
     [
-        ("out = acc.to(tl.float16)", "out = acc * 2.0", "more than a cast"),
-        ("out = acc.to(tl.float16)", "acc += 1.0\n    out = acc", "more than a cast"),
+        ("out = acc.to(tl.float16)", "out = acc * 2.0", "the call does not say what n is"),
+        ("out = acc.to(tl.float16)", "acc += 1.0\n    out = acc", "the call does not say what n is"),
         ("acc += tl.dot(a, b)", "acc += tl.dot(a, b)\n        norm = norm + tl.sum(a)", "carried"),
         ("acc += tl.dot(a, b)", "acc += tl.dot(a, b)\n        b_ptr += start", "advance by the same"),
         ("dtype=tl.float32", "dtype=tl.float16", "not tl.zeros of float32"),

@@ -8,6 +8,8 @@ kernel, written into the file, adds them in a fixed order:
     out_ptr += split.to(tl.int64) * part_elements        kernel[(*grid, 4)](a, b, parts, …)
     share = tl.cdiv(tl.cdiv(k, BK), SPLIT)               add_parts[…](parts, out, out.numel(), …)
     for tile in range(split * share, …):
+
+Where more than a cast happens to the sum before it is stored, the second kernel does that too (`epilogue`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from tilewright.kernelfile.scopes import fold, last_name
 from tilewright.proposers.edit import ArgumentEdit, Edits
 from tilewright.proposers.rewrite.base import Declined, View
 from tilewright.proposers.rewrite.body import Body, argument
+from tilewright.proposers.rewrite.epilogue import Epilogue
 from tilewright.proposers.rewrite.hosts import host_launch, only_described
 from tilewright.proposers.rewrite.names import fresh, names_in
 from tilewright.proposers.rewrite.products import product_loop, recorded_turns
@@ -43,7 +46,7 @@ def {name}(parts_ptr, out_ptr, elements, SPLIT: tl.constexpr, BLOCK: tl.constexp
 
 
 class SplitK:
-    """A kernel whose one loop adds up a tl.dot and whose one store writes the sum, at most cast.
+    """A kernel whose one loop adds up a tl.dot and whose one store writes the sum, or what follows from it.
 
     Safe at every size: the shares cover the loop's turns once, an empty share adds zeros, and what advances
     by the same amount every turn is advanced by a share's first turn. The output is allocated just before the
@@ -104,8 +107,10 @@ class _Structure:
         self.stepped = list(self._stepped())
         self.output = self._output()
         self.element_type = f"{self.output}.dtype.element_ty"
-        self.store, self.cast = self._stored()
+        self.store = self._stored()
+        self.cast, plain = self._cast()
         self.launch = host_launch(view, kernel)
+        self.epilogue = None if plain else self._epilogue()
         self.axis, self.grid = self._grid()
         self.given = self._allocated()
 
@@ -138,31 +143,37 @@ class _Structure:
             if isinstance(node, ast.Name) and node.id in bound - {self.product.accumulator}:
                 raise Declined(f"line {node.lineno}: {node.id} is used after the loop as well")
 
-    def _stored(self) -> tuple[ast.Call, ast.expr | None]:
-        """The one store, and the type that the sum is cast to for it."""
+    def _stored(self) -> ast.Call:
+        """The one store."""
         stores = list(self.body.calls("store"))
         if len(stores) != 1 or any(self.view.file.kernel(callee).writes for callee in self.kernel.calls):
             raise Declined("it does not store exactly once")
         (store,) = stores
         if not any(isinstance(s, ast.Expr) and s.value is store for s in self.tail):
             raise Declined(f"line {store.lineno}: the sum is not stored right after the loop")
-        changes = [binding.statement for binding in self.body.bindings(self.product.accumulator)]
         for statement in self.tail:
-            if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Expr) or statement in changes:
-                raise Declined(f"line {statement.lineno}: more than a cast happens to the sum")
-        value = argument(store, "value")
-        match self._behind(value):
+            if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Expr):
+                raise Declined(f"line {statement.lineno}: what happens to the sum depends on the way taken")
+        return store
+
+    def _cast(self) -> tuple[ast.expr | None, bool]:
+        """The type that the sum is cast to where it is stored, and whether that is all that happens to it."""
+        changes = [binding.statement for binding in self.body.bindings(self.product.accumulator)]
+        if any(statement in changes for statement in self.tail):
+            return None, False
+        match self._behind(argument(self.store, "value")):
             case ast.Name(id=name) if name == self.product.accumulator:
-                cast = None
+                return None, True
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="to"), args=[kind]) if (
                 name == self.product.accumulator
             ):
-                if not ast.unparse(kind).startswith("tl.") and ast.unparse(kind) != self.element_type:
-                    raise Declined(f"line {store.lineno}: {ast.unparse(kind)} is known in this kernel alone")
-                cast = kind
+                known = ast.unparse(kind).startswith("tl.") or ast.unparse(kind) == self.element_type
+                return kind, known
             case _:
-                raise Declined(f"line {store.lineno}: more than a cast happens to the sum")
-        return store, cast
+                return None, False
+
+    def _epilogue(self) -> Epilogue:
+        return Epilogue(self.body, self.product, self.store, self.tail, self.output, self.launch)
 
     def _behind(self, value: ast.expr | None) -> ast.expr | None:
         """What a name of the tail was assigned there."""
@@ -287,7 +298,13 @@ class _Structure:
         )
         value = argument(self.store, "value")
         assert value is not None
-        if ast.unparse(value) != product.accumulator:
+        if self.epilogue is not None:
+            edits.expressions[body.place(value)] = product.accumulator
+            for statement in self.tail:
+                kept = statement in self.epilogue.needed_to_store or statement is body.statement(self.store)
+                if not kept:
+                    edits.instead[statement.lineno] = []
+        elif ast.unparse(value) != product.accumulator:
             edits.expressions[body.place(value)] = product.accumulator
             for statement in self.tail:
                 match statement:
@@ -305,12 +322,11 @@ class _Structure:
     def edit_launch(self, edits: Edits, choice: str, added: _Added) -> None:
         launch, out = self.launch, self.given.id
         parts = fresh(launch.function, "parts")
-        add = fresh(self.view.tree, "add_parts")
+        add = fresh(self.view.tree, "add_parts" if self.epilogue is None else f"{self.kernel.name}_finish")
         cast = ""
         if self.cast is not None:
             kind = ast.unparse(self.cast)
             cast = f".to({'out_ptr.dtype.element_ty' if kind == self.element_type else kind})"
-        edits.functions[self.kernel.name] = ADD_PARTS.format(name=add, cast=cast)
         edits.expressions[launch.names.place(self.given)] = parts
         edits.expressions[launch.names.place(launch.grid)] = self.grid.format(split=choice)
         edits.calls[launch.site.place] = ArgumentEdit(
@@ -319,7 +335,13 @@ class _Structure:
         edits.before[launch.statement.lineno] = [
             f"{parts} = torch.empty(({choice}, *{out}.shape), device={out}.device, dtype=torch.float32)"
         ]
-        edits.after[launch.statement.lineno] = [
-            f"{add}[(triton.cdiv({out}.numel(), 1024),)]"
-            f"({parts}, {out}, {out}.numel(), SPLIT={choice}, BLOCK=1024)"
-        ]
+        if self.epilogue is None:
+            edits.functions[self.kernel.name] = ADD_PARTS.format(name=add, cast=cast)
+            edits.after[launch.statement.lineno] = [
+                f"{add}[(triton.cdiv({out}.numel(), 1024),)]"
+                f"({parts}, {out}, {out}.numel(), SPLIT={choice}, BLOCK=1024)"
+            ]
+            return
+        edits.functions[self.kernel.name] = self.epilogue.text(add, added.elements, added.split)
+        options = [f"{added.elements}={out}.numel()", f"{added.split}={choice}"]
+        edits.after[launch.statement.lineno] = [self.epilogue.call(add, parts, options)]

@@ -141,6 +141,7 @@ def test_as_many_shares_as_sms_and_turns_allow() -> None:
         ("dtype=tl.float32", "dtype=tl.float16", "not tl.zeros of float32"),
         ("acc += tl.dot(a, b)", "acc = acc * 0.5 + tl.dot(a, b)", "not added to an accumulator"),
         ("tl.store(out_ptr", "out_ptr += inner[:, None]\n    tl.store(out_ptr", "used after the loop"),
+        ("tl.dot(a, b)", "tl.dot(a.to(out_ptr.dtype.element_ty), b)", "line 16: asks for the output's type"),
         ("= torch.empty(", "= torch.zeros(", "without values"),
         ("    kernel[grid]", "    out.zero_()\n    kernel[grid]", "used between"),
         ("    kernel[grid]", "    for _ in range(2):\n        kernel[grid]", "right before the launch"),

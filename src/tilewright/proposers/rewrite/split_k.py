@@ -107,6 +107,7 @@ class _Structure:
         self.stepped = list(self._stepped())
         self.output = self._output()
         self.element_type = f"{self.output}.dtype.element_ty"
+        self._require_any_type()
         self.store = self._stored()
         self.cast, plain = self._cast()
         self.launch = host_launch(view, kernel)
@@ -142,6 +143,14 @@ class _Structure:
         for node in (n for statement in self.tail for n in ast.walk(statement)):
             if isinstance(node, ast.Name) and node.id in bound - {self.product.accumulator}:
                 raise Declined(f"line {node.lineno}: {node.id} is used after the loop as well")
+
+    def _require_any_type(self) -> None:
+        """Decline where what is computed before the sum follows the output's type: the parts have another."""
+        for node in ast.walk(self.body.function):
+            if not isinstance(node, ast.Attribute) or names_in(node.value) != {self.output}:
+                continue
+            if self.body.statement(node) not in self.tail:
+                raise Declined(f"line {node.lineno}: asks for the output's type before the sum is there")
 
     def _stored(self) -> ast.Call:
         """The one store."""

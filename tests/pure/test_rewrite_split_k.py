@@ -100,6 +100,8 @@ def test_what_happens_to_the_sum_is_done_by_the_second_kernel() -> None:
         ("    result = act", "    bias = rows\n    result = act", "bias stands for something else before"),
         ("    out_at = out_ptr", "    out_at = rows[:, None] * 1\n    out_at = out_ptr", ""),
         ("0.5, BM=16,", "**{'slope': 0.5}, BM=16,", "does not say what slope is"),
+        ("activated(acc, slope)", "tl.trans(activated(acc, slope))", "trans moves what is computed"),
+        ("tl.where(x > 0, x, x * slope)", "tl.flip(x)", "flip moves what is computed"),
         ("(a, b, bias, out, m", "(a, b, bias.float(), out, m", r"bias.float\(\) would be computed twice"),
     ],
 )  # fmt: skip

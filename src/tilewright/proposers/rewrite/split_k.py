@@ -30,6 +30,22 @@ from tilewright.proposers.rewrite.products import product_loop, recorded_turns
 
 SPLITS = (32, 16, 8, 4, 2)
 FEWEST_TURNS = 2  # of one share: fewer, and nothing is left to overlap
+MOVING = frozenset(
+    {
+        "trans",
+        "T",
+        "permute",
+        "reshape",
+        "view",
+        "ravel",
+        "flip",
+        "gather",
+        "join",
+        "interleave",
+        "cat",
+        "split",
+    }
+)
 ALLOCATIONS = frozenset({"empty", "empty_like", "new_empty"})
 ADD_PARTS = '''\
 @triton.jit
@@ -182,6 +198,16 @@ class _Structure:
                 return None, False
 
     def _epilogue(self) -> Epilogue:
+        """What happens to the sum.
+
+        Raises:
+            Declined: it does not stay where it is: a mask that fits where results are stored need not fit
+                where the sum is.
+        """
+        helpers = [self.view.node(self.view.file.kernel(name)) for name in self.kernel.calls]
+        for node in (n for part in (*self.tail, *helpers) for n in ast.walk(part)):
+            if isinstance(node, ast.Attribute | ast.Name) and last_name(node) in MOVING:
+                raise Declined(f"line {node.lineno}: {last_name(node)} moves what is computed from the sum")
         return Epilogue(self.body, self.product, self.store, self.tail, self.output, self.launch)
 
     def _behind(self, value: ast.expr | None) -> ast.expr | None:

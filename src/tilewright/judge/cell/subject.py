@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from tilewright.judge.speed.stopwatch import Stopwatch, Times, hold_up
 from tilewright.judge.verdict import Outcome
 
 GUARD_BYTES = 4096  # on each side of a tensor; an index that is off by one row of 1024 floats shows
+LONG_SECONDS = 5.0  # of a sample of a forward's programs
 PAUSE_US = 8000.0  # the first launches of a forward come well within
 SMALL_BYTES = 2**20  # PyTorch's CUDA allocator keeps what is no larger apart from the rest
 
@@ -238,8 +240,11 @@ class Subject:
         """What one forward would cost under the interpreter, from a sample of its programs."""
         given = self._placed(inputs, fresh=True, offset=0)
         self.choice.index = 0
+        began = time.perf_counter()
         tally = self._tallied(given, seed)
-        if not self.prepared:  # a first run may prepare much that later ones find ready
+        # A first run may prepare much that later ones find ready. One that takes long has its sizes cut
+        # anyway, and is measured again.
+        if not self.prepared and time.perf_counter() - began < LONG_SECONDS:
             tally = self._tallied(given, seed)
             self.prepared = True
         self.outputs = None

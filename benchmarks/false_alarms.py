@@ -338,7 +338,7 @@ def record(options: argparse.Namespace) -> AlarmRecord:
     ):
         trials.append(trial)
         print(f"{len(trials)}: {100.0 * trial.added:g} % added: {trial.outcome}", file=sys.stderr)
-    commit, dirty = (options.commit, None) if options.commit else this_commit()
+    commit, dirty = this_commit(options.commit)
     return AlarmRecord(
         name=NAME,
         date=now(),

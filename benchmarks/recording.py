@@ -211,8 +211,14 @@ def _driver() -> str:
     return said.splitlines()[0] if said else "unknown"
 
 
-def this_commit() -> tuple[str, bool | None]:
-    """The checkout's commit and whether tracked files differ from it; ("unknown", None) without git."""
+def this_commit(stated: str | None = None) -> tuple[str, bool | None]:
+    """The checkout's commit and whether tracked files differ from it; ("unknown", None) without git.
+
+    Args:
+        stated: the commit, as --commit gives it where the checkout carries no git history.
+    """
+    if stated:
+        return stated, None
     commit = _said(["git", "rev-parse", "HEAD"])
     if not commit:
         return "unknown", None

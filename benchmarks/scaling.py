@@ -119,7 +119,7 @@ def tell(what: str, home: Path, answer: object) -> None:
 def record(measured: list[Measured], options: argparse.Namespace) -> ScalingRecord:
     import torch
 
-    commit, dirty = (options.commit, None) if options.commit else this_commit()
+    commit, dirty = this_commit(options.commit)
     return ScalingRecord(
         name=NAME,
         date=now(),

@@ -206,8 +206,7 @@ def kernel_record(name: str, options: argparse.Namespace) -> SearchRecord:
     everything = screen(
         problem, list(sources.items()), keep=1, seconds=600.0, precision=file.precision, rounds=every
     )
-    inspected = zip(whole, inspections, strict=True)
-    everyone = [Contender(c, i) for c, i in [(given, here.inspection), *inspected]]
+    everyone = [Contender(given, here.inspection), *map(Contender, whole, inspections)]
     rivals = [one for one in everyone if one.id in space and space[one.id].proposed]
     search = screen(
         problem,
@@ -216,7 +215,7 @@ def kernel_record(name: str, options: argparse.Namespace) -> SearchRecord:
         precision=file.precision,
         apart=differing(rivals),
     )
-    commit, dirty = (options.commit, None) if options.commit else this_commit()
+    commit, dirty = this_commit(options.commit)
     provenance = {
         "name": f"{NAME}-{name}",
         "date": now(),

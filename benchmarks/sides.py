@@ -238,7 +238,7 @@ def measure(
             contenders += [contender] if contender else []
         print(f"timing {len(contenders)} sides", file=sys.stderr, flush=True)
         taken = sample(contenders, CudaStopwatch(), seconds_per_side=options.seconds, seed=options.seed)
-    commit, dirty = (options.commit, None) if options.commit else this_commit()
+    commit, dirty = this_commit(options.commit)
     return Record(
         name=name,
         date=now(),

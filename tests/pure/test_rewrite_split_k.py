@@ -36,6 +36,13 @@ def matmul(a, b):
 GRID, SIZES = (4, 4, 1), {"m": 256, "n": 256, "k": 4096, "BM": 64, "BN": 64, "BK": 32}
 
 
+def declines(source: str, old: str, new: str, why: str, grid: tuple[int, int, int]) -> None:
+    assert old in source
+    seen = view(source.replace(old, new), grid, **SIZES)
+    with pytest.raises(Declined, match=why):
+        SplitK().choices(seen, seen.file.kernels[0])
+
+
 def test_a_share_of_the_loop_goes_to_a_workspace_and_a_second_kernel_adds() -> None:
     text = rewritten(SplitK(), KERNEL, "4", grid=GRID, **SIZES)
     assert changes(KERNEL, text[: text.index("def add_parts")]) == [
@@ -70,10 +77,8 @@ def test_what_happens_to_the_sum_is_done_by_the_second_kernel() -> None:
         "    part_elements,", "    SPLIT: tl.constexpr,",
     ]  # fmt: skip
     lines = [line.strip() for line in finish.splitlines()]
-    first, last = (
-        lines.index("acc = tl.zeros((BM, BN), dtype=tl.float32)"),
-        lines.index("acc += bias[None, :]"),
-    )
+    first = lines.index("acc = tl.zeros((BM, BN), dtype=tl.float32)")
+    last = lines.index("acc += bias[None, :]")
     assert lines[first + 1 : last] == [
         "parts_at = parts_ptr + rows[:, None] * n + cols[None, :]",
         "for _ in tl.static_range(SPLIT):",
@@ -98,7 +103,6 @@ def test_what_happens_to_the_sum_is_done_by_the_second_kernel() -> None:
         ("mask=inside)", "mask=inside & (acc > 0))", "where the sum is stored depends on it"),
         ("    inside = (", "    tl.debug_barrier()\n    inside = (", "not all that the rest is about"),
         ("    result = act", "    bias = rows\n    result = act", "bias stands for something else before"),
-        ("    out_at = out_ptr", "    out_at = rows[:, None] * 1\n    out_at = out_ptr", ""),
         ("0.5, BM=16,", "**{'slope': 0.5}, BM=16,", "does not say what slope is"),
         ("activated(acc, slope)", "tl.trans(activated(acc, slope))", "trans moves what is computed"),
         ("tl.where(x > 0, x, x * slope)", "tl.flip(x)", "flip moves what is computed"),
@@ -106,13 +110,14 @@ def test_what_happens_to_the_sum_is_done_by_the_second_kernel() -> None:
     ],
 )  # fmt: skip
 def test_an_epilogue_left_alone(old: str, new: str, why: str) -> None:
-    assert old in LINEAR
-    seen = view(LINEAR.replace(old, new), (16, 1, 1), **SIZES)
-    if not why:
-        assert SplitK().choices(seen, seen.file.kernels[0])
-        return
-    with pytest.raises(Declined, match=why):
-        SplitK().choices(seen, seen.file.kernels[0])
+    declines(LINEAR, old, new, why, (16, 1, 1))
+
+
+def test_a_name_of_the_epilogue_may_be_bound_twice() -> None:
+    twice = LINEAR.replace("    out_at = out_ptr", "    out_at = rows[:, None] * 1\n    out_at = out_ptr")
+    assert twice != LINEAR
+    seen = view(twice, (16, 1, 1), **SIZES)
+    assert SplitK().choices(seen, seen.file.kernels[0])
 
 
 def test_pointers_that_advance_every_turn_start_at_their_share() -> None:
@@ -152,10 +157,7 @@ def test_as_many_shares_as_sms_and_turns_allow() -> None:
     ],
 )  # fmt: skip
 def test_left_alone(old: str, new: str, why: str) -> None:
-    assert old in KERNEL
-    seen = view(KERNEL.replace(old, new), GRID, **SIZES)
-    with pytest.raises(Declined, match=why):
-        SplitK().choices(seen, seen.file.kernels[0])
+    declines(KERNEL, old, new, why, GRID)
 
 
 @pytest.mark.parametrize("grid, k, why", [((9, 9, 1), 4096, "busy"), ((4, 4, 1), 96, "too few to share")])

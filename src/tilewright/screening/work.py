@@ -106,7 +106,7 @@ class Screen:
             done = number + 1
             if len(inside) <= self.payload["keep"] or self._late():
                 break
-        named = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
+        named = "cpu" if self.interpreted else torch.cuda.get_device_name()
         return {"device": named, "rounds": done, "inside": ranking({x: timed[x] for x in inside})}
 
     def _measure_rests(self, number: int, inside: list[str], samples: int) -> None:
@@ -191,12 +191,10 @@ class Screen:
         """
         model = self._built(label)
         given = cloned(self.inputs)
-        if self.device.type == "cuda":
+        if not self.interpreted:
             poison_free_memory()
+        with Poisoned() if self.interpreted else contextlib.nullcontext():
             outputs = forward(model, given, self.seed)
-        else:
-            with Poisoned():
-                outputs = forward(model, given, self.seed)
         comparison = settle(self.truth, self.inputs, given, outputs)
         if comparison.reason:
             raise CandidateFailure(comparison.outcome, comparison.reason)

@@ -142,10 +142,7 @@ def time_all(payload: Mapping[str, Any], device: str = "cuda") -> Timing:
     """
     track = Track(payload, device)
     with track.lanes([(label, source) for label, source in payload["sides"]]) as lanes:
-        seed = secrets.randbits(31)
-        for lane in running(lanes):
-            with dropping(lane):
-                lane.build(seed)
+        _build(lanes)
         _take_turns(track, lanes, float(payload["seconds"]) * len(lanes))
     _audit(track, lanes)
     return Timing(
@@ -155,6 +152,14 @@ def time_all(payload: Mapping[str, Any], device: str = "cuda") -> Timing:
         triton=triton.__version__,
         sides=tuple(lane.side() for lane in lanes),
     )
+
+
+def _build(lanes: list[Lane]) -> None:
+    """An instance of every side, all of the same seed."""
+    seed = secrets.randbits(31)
+    for lane in running(lanes):
+        with dropping(lane):
+            lane.build(seed)
 
 
 def _take_turns(track: Track, lanes: list[Lane], seconds: float) -> None:
@@ -194,10 +199,7 @@ def _audit(track: Track, lanes: list[Lane]) -> None:
 def again(track: Track, sides: Sequence[Lane]) -> list[Lane]:
     """The same sides in new processes, after some rounds of calls, the first of which has left no reading."""
     with track.lanes([(side.label, side.source) for side in sides]) as lanes:
-        seed = secrets.randbits(31)
-        for lane in running(lanes):
-            with dropping(lane):
-                lane.build(seed)
+        _build(lanes)
         for number in range(1 + CONFIRMING_ROUNDS):
             _round(track, lanes, compare=False)
             if number == 0:

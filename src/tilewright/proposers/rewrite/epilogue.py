@@ -22,7 +22,7 @@ from tilewright.kernelfile.scopes import last_name
 from tilewright.proposers.rewrite.base import Declined
 from tilewright.proposers.rewrite.body import Body, argument
 from tilewright.proposers.rewrite.hosts import DESCRIBING, HostLaunch
-from tilewright.proposers.rewrite.names import fresh, names_in
+from tilewright.proposers.rewrite.names import bound_in, fresh, names_in
 from tilewright.proposers.rewrite.products import ProductLoop
 
 PARTS = "parts_ptr"
@@ -59,14 +59,15 @@ class Epilogue:
         self.parts = fresh(body.function, PARTS)
         self.places, self.dependent = _taken_apart(tail, product.accumulator)
         pointer, mask = argument(store, "pointer"), argument(store, "mask")
-        summed = {product.accumulator}.union(*map(_bound_by, self.dependent))
         assert pointer is not None
-        if (names_in(pointer) | (names_in(mask) if mask else set())) & summed:
+        where = [pointer, mask] if mask else [pointer]
+        summed = {product.accumulator}.union(*map(bound_in, self.dependent))
+        if any(names_in(part) & summed for part in where):
             raise Declined(f"line {store.lineno}: where the sum is stored depends on it")
         self.pointer = self._in_parts(pointer)
         self.mask = f", mask={ast.unparse(mask)}, other=0.0" if mask else ""
-        self.needed_to_store = _needed(self.places, [pointer, *([mask] if mask else [])])
-        self.before = self._before()
+        self.needed_to_store = _needed(self.places, where)
+        self.above = [*self._before(), *self.places, product.zeros]  # what stands before the sum
         self.arguments = {one: self._argument(one.arg) for one in self._parameters()}
 
     def _in_parts(self, pointer: ast.expr) -> str:
@@ -104,7 +105,7 @@ class Epilogue:
         """Parameters of the original that the kernel needs, or that the grid may ask for, in order."""
         read: set[str] = set()
         constants = not isinstance(self.launch.grid, ast.Tuple)
-        for statement in (*self.before, self.product.zeros, *self.places, *self.dependent):
+        for statement in (*self.above, *self.dependent):
             read |= names_in(statement)
         arguments = self.body.function.args
         return [
@@ -141,11 +142,7 @@ class Epilogue:
             f"    {accumulator} += tl.load({at}{self.mask})",
             f"    {at} += {elements}",
         ]
-        statements = [
-            *map(ast.unparse, (*self.before, *self.places, self.product.zeros)),
-            *middle,
-            *map(ast.unparse, self.dependent),
-        ]
+        statements = [*map(ast.unparse, self.above), *middle, *map(ast.unparse, self.dependent)]
         what = f'"""What {self.body.function.name} does with a sum: that of the partial results."""'
         body = textwrap.indent("\n".join([what, *statements]), "    ")
         return f"@triton.jit\ndef {name}({_listed(head)}):\n{body}\n"
@@ -180,7 +177,7 @@ def _taken_apart(tail: Sequence[ast.stmt], accumulator: str) -> tuple[list[ast.s
     dependent: list[ast.stmt] = []
     summed, used = {accumulator}, set[str]()
     for statement in tail:
-        bound = _bound_by(statement)
+        bound = bound_in(statement)
         if names_in(statement) & summed:
             dependent.append(statement)
             summed |= bound
@@ -194,16 +191,12 @@ def _taken_apart(tail: Sequence[ast.stmt], accumulator: str) -> tuple[list[ast.s
     return places, dependent
 
 
-def _bound_by(statement: ast.stmt) -> set[str]:
-    return {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-
-
 def _needed(statements: Sequence[ast.stmt], wanted: Sequence[ast.AST]) -> list[ast.stmt]:
     """Those that bind a name which these nodes need, directly or through one another, in order."""
     names: set[str] = set().union(*map(names_in, wanted))
     found: list[ast.stmt] = []
     for statement in reversed(statements):
-        if _bound_by(statement) & names:
+        if bound_in(statement) & names:
             found.insert(0, statement)
             names |= names_in(statement)
     return found

@@ -16,7 +16,7 @@ from tilewright.proposers.edit import Edits
 from tilewright.proposers.rewrite.base import Declined, Inapplicable, View
 from tilewright.proposers.rewrite.effects import UNFILLED, Effects
 from tilewright.proposers.rewrite.hosts import DESCRIBING, HostLaunch, host_launch, only_described
-from tilewright.proposers.rewrite.names import names_in
+from tilewright.proposers.rewrite.names import bound_in, names_in
 
 ONCE = "before the loop"
 CHANGING = frozenset({"append", "extend", "insert", "pop", "update", "clear", "setdefault", "remove"})
@@ -105,7 +105,7 @@ class _Hoist:
         """Decline a launch with arguments that the loop computes."""
         moved = [self.launch.statement, *self.allocations]
         own = {n.id for s in self.allocations for n in ast.walk(s.targets[0]) if isinstance(n, ast.Name)}
-        bound = set(_bound(self.loop)) - own
+        bound = bound_in(self.loop) - own
         pending: list[ast.AST] = list(moved)
         seen: set[str] = set()
         while pending:
@@ -175,13 +175,6 @@ def _of_sizes(node: ast.Subscript) -> bool:
     of = node.value.func if isinstance(node.value, ast.Call) else node.value
     named = isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)
     return named or (isinstance(of, ast.Attribute) and of.attr in DESCRIBING)
-
-
-def _bound(loop: ast.For) -> Iterator[str]:
-    """Names that a loop gives a value."""
-    for node in ast.walk(loop):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            yield node.id
 
 
 def _text(source: str, statement: ast.stmt) -> str:

@@ -10,6 +10,11 @@ def names_in(node: ast.AST) -> set[str]:
     return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
+def bound_in(node: ast.AST) -> set[str]:
+    """Every name that a piece of code gives a value, or takes it from."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+
+
 def fresh(node: ast.AST, wanted: str) -> str:
     """The wanted name, or one like it that a piece of code does not use yet."""
     taken = names_in(node)

@@ -23,6 +23,7 @@ from tilewright.kernelfile.scopes import fold, last_name
 from tilewright.proposers.edit import ArgumentEdit, Edits
 from tilewright.proposers.rewrite.base import Declined, View
 from tilewright.proposers.rewrite.body import Body, argument
+from tilewright.proposers.rewrite.effects import UNFILLED
 from tilewright.proposers.rewrite.epilogue import Epilogue
 from tilewright.proposers.rewrite.hosts import host_launch, only_described
 from tilewright.proposers.rewrite.names import fresh, names_in
@@ -30,23 +31,10 @@ from tilewright.proposers.rewrite.products import product_loop, recorded_turns
 
 SPLITS = (32, 16, 8, 4, 2)
 FEWEST_TURNS = 2  # of one share: fewer, and nothing is left to overlap
-MOVING = frozenset(
-    {
-        "trans",
-        "T",
-        "permute",
-        "reshape",
-        "view",
-        "ravel",
-        "flip",
-        "gather",
-        "join",
-        "interleave",
-        "cat",
-        "split",
-    }
-)
-ALLOCATIONS = frozenset({"empty", "empty_like", "new_empty"})
+MOVING = frozenset({
+    "trans", "T", "permute", "reshape", "view", "ravel", "flip", "gather", "join", "interleave",
+    "cat", "split",
+})  # fmt: skip
 ADD_PARTS = '''\
 @triton.jit
 def {name}(parts_ptr, out_ptr, elements, SPLIT: tl.constexpr, BLOCK: tl.constexpr):
@@ -291,7 +279,7 @@ class _Structure:
         index = next(i for i, s in enumerate(launch.block) if s is launch.statement)
         before = launch.block[:index]
         made = [i for i, s in enumerate(before) if isinstance(s, ast.Assign) and s.value is only[1]]
-        if last_name(only[1].func) not in ALLOCATIONS or not made:
+        if last_name(only[1].func) not in UNFILLED or not made:
             raise Declined(f"line {line}: {given.id} is not allocated without values right before the launch")
         between = [*before[made[0] + 1 :], launch.statement]
         if not only_described(between, given.id, but=[given]):
@@ -357,11 +345,8 @@ class _Structure:
     def edit_launch(self, edits: Edits, choice: str, added: _Added) -> None:
         launch, out = self.launch, self.given.id
         parts = fresh(launch.function, "parts")
-        add = fresh(self.view.tree, "add_parts" if self.epilogue is None else f"{self.kernel.name}_finish")
-        cast = ""
-        if self.cast is not None:
-            kind = ast.unparse(self.cast)
-            cast = f".to({'out_ptr.dtype.element_ty' if kind == self.element_type else kind})"
+        second, its_launch = self._second(choice, added, parts)
+        edits.functions[self.kernel.name] = second
         edits.expressions[launch.names.place(self.given)] = parts
         edits.expressions[launch.names.place(launch.grid)] = self.grid.format(split=choice)
         edits.calls[launch.site.place] = ArgumentEdit(
@@ -370,13 +355,22 @@ class _Structure:
         edits.before[launch.statement.lineno] = [
             f"{parts} = torch.empty(({choice}, *{out}.shape), device={out}.device, dtype=torch.float32)"
         ]
-        if self.epilogue is None:
-            edits.functions[self.kernel.name] = ADD_PARTS.format(name=add, cast=cast)
-            edits.after[launch.statement.lineno] = [
-                f"{add}[(triton.cdiv({out}.numel(), 1024),)]"
-                f"({parts}, {out}, {out}.numel(), SPLIT={choice}, BLOCK=1024)"
-            ]
-            return
-        edits.functions[self.kernel.name] = self.epilogue.text(add, added.elements, added.split)
-        options = [f"{added.elements}={out}.numel()", f"{added.split}={choice}"]
-        edits.after[launch.statement.lineno] = [self.epilogue.call(add, parts, options)]
+        edits.after[launch.statement.lineno] = [its_launch]
+
+    def _second(self, choice: str, added: _Added, parts: str) -> tuple[str, str]:
+        """The kernel that makes the output of the parts, and its launch."""
+        out = self.given.id
+        if self.epilogue is not None:
+            name = fresh(self.view.tree, f"{self.kernel.name}_finish")
+            options = [f"{added.elements}={out}.numel()", f"{added.split}={choice}"]
+            text = self.epilogue.text(name, added.elements, added.split)
+            return text, self.epilogue.call(name, parts, options)
+        name, cast = fresh(self.view.tree, "add_parts"), ""
+        if self.cast is not None:
+            kind = ast.unparse(self.cast)
+            cast = f".to({'out_ptr.dtype.element_ty' if kind == self.element_type else kind})"
+        blocks = f"{name}[(triton.cdiv({out}.numel(), 1024),)]"
+        return (
+            ADD_PARTS.format(name=name, cast=cast),
+            f"{blocks}({parts}, {out}, {out}.numel(), SPLIT={choice}, BLOCK=1024)",
+        )

@@ -43,10 +43,19 @@ def layer(kind: str, hidden: int, batch: int = 8) -> Problem:
     return Problem.from_source(LAYER.format(kind=kind, hidden=hidden, batch=batch))
 
 
-def built(problem: Problem, gpu_name: str, dialect: str = "triton", place: int = 0) -> str:
+def with_a_head(kind: str, hidden: int, batch: int) -> Problem:
+    text = LAYER.replace("return self.rnn(x)[0]", "return self.head(self.rnn(x)[0])")
+    head = "        self.head = nn.Linear({hidden}, {hidden})\n\n"
+    text = text.replace("    def forward", head + "    def forward")
+    return Problem.from_source(text.format(kind=kind, hidden=hidden, batch=batch))
+
+
+def built(
+    problem: Problem, gpu_name: str, dialect: str = "triton", place: int = 0, plan: str | None = None
+) -> str:
     """Its plan; fails unless the file proposed there runs on the card without spills inside a loop."""
     gpu = find(gpu_name)
-    proposals = proposed(problem, gpu, dialect=dialect)
+    proposals = proposed(problem, gpu, dialect=dialect, plan=plan)
     assert proposals.candidates, proposals.notes
     candidate = proposals.candidates[place]
     found = inspect(problem, candidate.source, gpu)
@@ -81,6 +90,25 @@ def test_six_layers_of_lstm() -> None:
 )
 def test_one_layer(gpu: str, kind: str, hidden: int) -> None:
     assert "weights spread" in built(layer(kind, hidden), gpu)
+
+
+@pytest.mark.parametrize("dialect", ["triton", "gluon"])
+@pytest.mark.parametrize(
+    ("gpu", "kind", "hidden", "batch", "rows"),
+    [
+        ("H200", "RNN", 64, 64, 64),
+        ("RTX 4090", "RNN", 128, 32, 32),
+        ("RTX 5090", "RNN", 128, 64, 64),
+        ("A100", "RNN", 256, 64, 64),
+    ],
+)
+def test_one_launch_whose_workers_compute_large_tiles(
+    gpu: str, kind: str, hidden: int, batch: int, rows: int, dialect: str
+) -> None:
+    problem = with_a_head(kind, hidden, batch)
+    source = proposed(problem, find(gpu), dialect=dialect, plan="stationary").candidates[0].source
+    assert "launch_cooperative_grid=True" in source and f" * {rows} + " in source
+    built(problem, gpu, dialect, plan="stationary")
 
 
 def test_a_spread_loop_comes_in_two_layouts() -> None:

@@ -61,6 +61,9 @@ def problem(
     return Problem.from_source(SOURCE.format(cell=cell, body=body, bias=bias, **sizes))
 
 
+UNHURRIED = 120.0  # as an estimate made while other tests run comes out several times too long
+
+
 def written(posed: Problem, precision: str = "tf32", dialect: str = "triton") -> str:
     proposals = proposed(posed, find("h200"), precision, dialect=dialect, plan="stationary")
     assert proposals.candidates, proposals.notes
@@ -85,13 +88,34 @@ def test_one_launch_computes_what_the_reference_computes(
     posed = problem(kind, steps, batch, inputs, hidden, outputs, body, bias)
     source = written(posed)
     assert "launch_cooperative_grid=True" in source and "project(" not in source
-    verdict = check(posed, source, precision="tf32")
+    verdict = check(posed, source, precision="tf32", interpreter_seconds=UNHURRIED)
     assert verdict.correct, verdict.reason
     assert breaches(KernelFile.parse(source, "best.py"), posed.source) == ()
 
 
-def test_the_gluon_file_keeps_the_contract() -> None:
-    posed = problem("RNN", 7, 8, 20, 64, 5)
+@pytest.mark.parametrize(
+    ("kind", "steps", "batch", "inputs", "hidden", "outputs", "body", "rows"),
+    [
+        ("RNN", 34, 40, 20, 32, 5, HEAD, 32),  # epochs of 32 steps and of 2, tiles that begin within a step
+        ("RNN", 33, 70, 20, 33, 5, BOTH, 64),  # nine programs, half a tile of rows at the end
+        ("RNN", 3, 64, 70, 128, 70, HEAD, 64),  # and 32 rows of the product after the loop
+        ("LSTM", 3, 70, 12, 48, 3, HEAD, 64),
+    ],
+)
+def test_a_step_of_many_rows_is_computed_in_larger_tiles(
+    kind: str, steps: int, batch: int, inputs: int, hidden: int, outputs: int, body: str, rows: int
+) -> None:
+    posed = problem(kind, steps, batch, inputs, hidden, outputs, body)
+    source = written(posed)
+    assert f" * {rows} + tl.arange(0, {rows})" in source
+    verdict = check(posed, source, precision="tf32", interpreter_seconds=UNHURRIED)
+    assert verdict.correct, verdict.reason
+    assert breaches(KernelFile.parse(source, "best.py"), posed.source) == ()
+
+
+@pytest.mark.parametrize("batch", [8, 40, 70])
+def test_the_gluon_file_keeps_the_contract(batch: int) -> None:
+    posed = problem("RNN", 7, batch, 20, 64, 5)
     source = written(posed, dialect="gluon")
     assert "launch_cooperative_grid=True" in source
     assert breaches(KernelFile.parse(source, "best.py"), posed.source) == ()
@@ -109,9 +133,23 @@ def test_other_precisions_keep_their_launches(body: str, precision: str) -> None
     assert "launch_cooperative_grid=True" not in source and "project(" in source
 
 
-def test_more_rows_than_the_workers_keep_up_with_are_projected_beforehand() -> None:
-    source = written(problem("RNN", 7, 512, 512, 64, 5))
+@pytest.mark.parametrize(
+    ("kind", "batch", "inputs", "hidden"),
+    [
+        ("RNN", 512, 512, 64),  # as many programs as half of all multiprocessors
+        ("RNN", 256, 512, 128),
+        ("LSTM", 256, 64, 64),
+    ],
+)
+def test_more_rows_than_the_workers_keep_up_with_are_projected_beforehand(
+    kind: str, batch: int, inputs: int, hidden: int
+) -> None:
+    source = written(problem(kind, 512, batch, inputs, hidden, 5))
     assert "launch_cooperative_grid=True" not in source and "project(" in source
+
+
+def test_larger_tiles_keep_up_with_more_rows() -> None:
+    assert "launch_cooperative_grid=True" in written(problem("RNN", 512, 64, 64, 64, 5))
 
 
 SIZED = """import torch

@@ -20,16 +20,24 @@ from tilewright.proposers.recurrence.emit.projections import (
     reads,
     uses_of,
 )
-from tilewright.proposers.recurrence.stationary.plan import TILE
+from tilewright.proposers.recurrence.plan.step_time import stationary_us
+from tilewright.proposers.recurrence.stationary.plan import TILE, plan, warps_of
 from tilewright.proposers.recurrence.stationary.ranges import bounded, ranges
+from tilewright.proposers.recurrence.stationary.slices import sink_slices
 
-ROWS = 16  # of a worker's tile, of T * batch tiles * 8
+LEAST_ROWS, MOST_ROWS = 16, 64  # of a worker's tile, of T * batch tiles * 8
 BEFORE_COLUMNS, AFTER_COLUMNS, INNER = 64, 64, 64
 WIDEST = 256  # values of a step that a worker multiplies at once
 FIRST_STEPS = 32  # of the first epoch; each later one is as long as all before it
 COUNTERS = 32  # one an epoch
-# A tile of 16 x 64 with 8 warps on an H200, of one element of K and beside it; estimated from whole launches.
-TILE_US, ELEMENT_US = 1.0, 0.004
+# A tile of 64 columns on an H200: a row of it, an element of K, and what is beside them. Estimated from whole
+# launches that waited for their workers: tiles of 16 rows took 4.1 to 4.4 at K = 64, and up to 6 at 128, and
+# tiles of 64 rows 7.5 to 7.9 at K = 64.
+TILE_US, ROW_US, ELEMENT_US = 2.5, 0.06, 0.016
+# A product in a launch of its own, on an H200: the share of the tensor cores' rate and of memory's that it
+# reaches, and what the launch takes.
+OF_RATE, OF_BANDWIDTH, LAUNCH_US = 0.5, 0.75, 5.0
+LAST_EPOCH = 0.25  # of the steps: where the loop stands at most until all of its stream is there
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Around:
         before: gives the loop's only stream.
         inner, stream: columns of its left operand and of what it gives.
         contiguous: whether the left operand is taken to be, because it comes from outside.
+        rows: of a worker's tile of that product.
         after: is made of one result of every step; None where no such product is.
         result: that result's name.
         width: its columns.
@@ -51,11 +60,22 @@ class Around:
     inner: int
     stream: int
     contiguous: bool
+    rows: int
     after: Projection | None
     result: str | None
     width: int
     outputs: int
     returned: frozenset[str]
+
+    @property
+    def power(self) -> int:
+        """Columns of the result as a worker multiplies them, a power of two."""
+        return max(32, 1 << (self.width - 1).bit_length())
+
+    @property
+    def after_rows(self) -> int:
+        """Of a worker's tile of the product after the loop: no more values than 16 rows of the widest."""
+        return max(LEAST_ROWS, min(self.rows, LEAST_ROWS * WIDEST // self.power))
 
     @property
     def covers(self) -> frozenset[str]:
@@ -81,18 +101,43 @@ def around(network: ir.Network, group: ir.Group, gpu: Gpu, precision: str) -> Ar
     if before is None or uses[stream.value] != 1 or not _follows_steps(before, member, network):
         return None
     inner = network.types[before.left].shape[-1]
-    rows = math.ceil(member.steps * programs * TILE / ROWS)
-    tiles = rows * math.ceil(stream.width / BEFORE_COLUMNS)
-    if tiles * (TILE_US + inner * ELEMENT_US) / (gpu.sms - programs) > member.steps / 4:
-        return None  # the workers would not keep up with a step in a quarter of a microsecond
+    rows = rows_of_tile(programs * TILE, warps_of(ir.Group((sink_slices(member),))))
     after, result = _reader(found, member, network)
+    tiles = math.ceil(member.steps * programs * TILE / rows) * math.ceil(stream.width / BEFORE_COLUMNS)
+    workers_us = tiles * (TILE_US + rows * ROW_US + inner * ELEMENT_US) / (gpu.sms - programs)
+    instructions = plan(ir.Group((sink_slices(member),)), gpu, precision).instructions(0)
+    loop_us = member.steps * stationary_us(instructions, programs, "triton", gpu, together=True)
+    apart_us = member.steps * stationary_us(instructions, programs, "triton", gpu)
+    apart_us += sum(_product_us(product, network, gpu) for product in (before, after) if product)
+    if max(workers_us, LAST_EPOCH * loop_us) + (1 - LAST_EPOCH) * loop_us > apart_us:
+        return None  # the loop would wait for the workers longer than for a launch of their product
     made_of = after.covers if after else frozenset()
     elsewhere = {name for name in (r.name for r in member.results) if _reads(network, name, made_of)}
     width = network.types[result.name].shape[-1] if result else 0
     outputs = network.types[after.name].shape[-1] if after else 0
     name = result.name if result else None
     given = before.left in network.inputs
-    return Around(before, inner, stream.width, given, after, name, width, outputs, frozenset(elsewhere))
+    returned = frozenset(elsewhere)
+    return Around(before, inner, stream.width, given, rows, after, name, width, outputs, returned)
+
+
+def rows_of_tile(batch_rows: int, warps: int) -> int:
+    """Rows of a worker's tile: a power of two, no more than a step has, nor than 16 a warp.
+
+    A tile takes most of its time to reach memory and back, however few its rows are. One of several steps
+    would keep the loop's first steps waiting, and one of many rows a warp would not fit its registers.
+    """
+    most = min(MOST_ROWS, batch_rows, LEAST_ROWS * warps)
+    return max(LEAST_ROWS, 1 << (most.bit_length() - 1))
+
+
+def _product_us(product: Projection, network: ir.Network, gpu: Gpu) -> float:
+    """What a product over the whole sequence takes in a launch of its own, microseconds."""
+    left, result = network.types[product.left].shape, network.types[product.name].shape
+    rows, inner, width = math.prod(left[:-1]), left[-1], result[-1]
+    computing = 2 * rows * inner * width / (OF_RATE * gpu.tflops["tf32"] * 1e6)
+    moving = 4 * rows * (inner + width) / (OF_BANDWIDTH * gpu.memory_bandwidth_gbs * 1e3)
+    return LAUNCH_US + max(computing, moving)
 
 
 def _of_parameters(network: ir.Network) -> set[str]:

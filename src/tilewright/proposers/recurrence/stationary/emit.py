@@ -74,7 +74,15 @@ def assembled(
         raise ir.Declined("one program per batch tile runs one recurrence", group.members[0].line)
     member = renamed(sink_slices(group.members[0]))
     planned = plan(ir.Group((member,)), gpu, precision)
-    kernel = kind(member, planned.blocks[0], planned, name + ("_loop" if around else "_kernel"), around)
+    streamed = sum(4 * member.steps * member.batch * stream.width for stream in member.streams)
+    kernel = kind(
+        member,
+        planned.blocks[0],
+        planned,
+        name + ("_loop" if around else "_kernel"),
+        around,
+        far=2 * streamed > gpu.l2_bytes,
+    )
     source = together.together(kernel, around, templates, name) if around else kernel.source()
     packed = tuple(
         Packed(argument, (block.product.weight,), _packing(block, planned))

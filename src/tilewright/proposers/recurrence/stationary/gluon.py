@@ -52,6 +52,7 @@ class GluonKernel(Kernel):
     _tl = "gl"
     _decorator = "gluon.jit"
     _takes_any_steps = False  # two steps a round, one for each buffer
+    _prefetches = False
     _stores_late = True
 
     def _axes(self) -> None:

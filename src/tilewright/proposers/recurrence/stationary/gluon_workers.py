@@ -16,8 +16,8 @@ def <NAME>_begin(epoch):
 @gluon.jit
 def <NAME>_await(counters, epoch, steps):
     """Returns once every tile of an epoch's stream is there and can be read."""
-    first = <NAME>_begin(epoch) * <BATCH_ROWS> // <ROWS>
-    end = (gl.minimum(<NAME>_begin(epoch + 1), steps) * <BATCH_ROWS> + <ROWS> - 1) // <ROWS>
+    first = <NAME>_begin(epoch) * <BATCH_ROWS> // <BEFORE_M>
+    end = (gl.minimum(<NAME>_begin(epoch + 1), steps) * <BATCH_ROWS> + <BEFORE_M> - 1) // <BEFORE_M>
     while gl.atomic_add(counters + epoch, 0, sem="acquire") < (end - first) * <BEFORE_TILES> - 1:
         pass
 
@@ -42,21 +42,21 @@ def <NAME>_before(
 ):
     """x @ weight.T + bias, as [steps, batch tiles, <STREAM>, 8], tile by tile in the order of time."""
     accumulator: gl.constexpr = gl.NVMMADistributedLayout(
-        version=[2, 0], warps_per_cta=[1, <WARPS>], instr_shape=[16, 8]
+        version=[2, 0], warps_per_cta=[<BEFORE_WARPS>], instr_shape=[16, 8]
     )
     left: gl.constexpr = gl.DotOperandLayout(0, accumulator, k_width=1)
     right: gl.constexpr = gl.DotOperandLayout(1, accumulator, k_width=1)
-    copied: gl.constexpr = gl.BlockedLayout([1, 4], [2, 16], [<WARPS>, 1], [1, 0])
+    copied: gl.constexpr = gl.BlockedLayout([1, 4], [<LANES_N>, <LANES_K>], [<WARPS>, 1], [1, 0])
     turned: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 8, order=[1, 0])
-    stages: gl.constexpr = 4
-    x_shared = gl.allocate_shared_memory(gl.float32, [stages, <ROWS>, <BLOCK_K>], turned)
+    stages: gl.constexpr = <STAGES>
+    x_shared = gl.allocate_shared_memory(gl.float32, [stages, <BEFORE_M>, <BLOCK_K>], turned)
     weight_shared = gl.allocate_shared_memory(gl.float32, [stages, <BEFORE_N>, <BLOCK_K>], turned)
     k = gl.arange(0, <BLOCK_K>, layout=gl.SliceLayout(0, copied))[None, :]
-    copied_row = gl.arange(0, <ROWS>, layout=gl.SliceLayout(1, copied))[:, None]
+    copied_row = gl.arange(0, <BEFORE_M>, layout=gl.SliceLayout(1, copied))[:, None]
     copied_column = gl.arange(0, <BEFORE_N>, layout=gl.SliceLayout(1, copied))[:, None]
     rows = steps * <BATCH_ROWS>
-    for tile in range(worker, (rows + <ROWS> - 1) // <ROWS> * <BEFORE_TILES>, workers):
-        x_row = tile // <BEFORE_TILES> * <ROWS> + copied_row
+    for tile in range(worker, (rows + <BEFORE_M> - 1) // <BEFORE_M> * <BEFORE_TILES>, workers):
+        x_row = tile // <BEFORE_TILES> * <BEFORE_M> + copied_row
         of_batch = x_row % <BATCH_ROWS>
         x_there = (x_row < rows) & (of_batch < <BATCH>)
         x_at = x + (x_row // <BATCH_ROWS>).to(gl.int64) * x_t + of_batch * x_b + k * x_k
@@ -68,12 +68,12 @@ def <NAME>_before(
             <NAME>_copy(x_shared, stage, x_at + start * x_k, k + start, x_there)
             <NAME>_copy(weight_shared, stage, weight_at + start, k + start, weight_there)
             async_copy.commit_group()
-        row = gl.arange(0, <ROWS>, layout=gl.SliceLayout(1, accumulator))[:, None]
-        row += tile // <BEFORE_TILES> * <ROWS>
+        row = gl.arange(0, <BEFORE_M>, layout=gl.SliceLayout(1, accumulator))[:, None]
+        row += tile // <BEFORE_TILES> * <BEFORE_M>
         column = gl.arange(0, <BEFORE_N>, layout=gl.SliceLayout(0, accumulator))[None, :]
         column += tile % <BEFORE_TILES> * <BEFORE_N>
         there = (row < rows) & (column < <STREAM>)
-        acc = gl.zeros([<ROWS>, <BEFORE_N>], gl.float32, accumulator)
+        acc = gl.zeros([<BEFORE_M>, <BEFORE_N>], gl.float32, accumulator)
         acc = gl.load(bias + column + row * 0, mask=there, other=0.0)  # before bias
         for block in range((<INNER> + <BLOCK_K> - 1) // <BLOCK_K>):
             async_copy.wait_group(stages - 2)
@@ -87,7 +87,7 @@ def <NAME>_before(
             acc = mma_v2(x_part, weight_part, acc, input_precision="tf32")
         async_copy.wait_group(0)
         gl.store(stream + ((row // 8 * <STREAM> + column) * 8 + row % 8), acc, mask=there)
-        first = tile // <BEFORE_TILES> * <ROWS> // <BATCH_ROWS>
+        first = tile // <BEFORE_TILES> * <BEFORE_M> // <BATCH_ROWS>
         epoch = 0
         for later in gl.static_range(1, epochs):
             epoch += (first >= (<FIRST> << (later - 1))).to(gl.int32)
@@ -104,34 +104,34 @@ def <NAME>_after(
 ):
     """result @ weight.T + bias, tile by tile as the loop writes its result."""
     accumulator: gl.constexpr = gl.NVMMADistributedLayout(
-        version=[2, 0], warps_per_cta=[1, <WARPS>], instr_shape=[16, 8]
+        version=[2, 0], warps_per_cta=[<AFTER_WARPS>], instr_shape=[16, 8]
     )
     left: gl.constexpr = gl.DotOperandLayout(0, accumulator, k_width=1)
     right: gl.constexpr = gl.DotOperandLayout(1, accumulator, k_width=1)
     loaded: gl.constexpr = gl.BlockedLayout([8, 1], [2, 16], [1, <WARPS>], [0, 1])
     turned: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 8, order=[1, 0])
-    shared = gl.allocate_shared_memory(gl.float32, [<ROWS>, <POWER>], turned)
+    shared = gl.allocate_shared_memory(gl.float32, [<AFTER_M>, <POWER>], turned)
     rows = steps * <BATCH_ROWS>
     bits = result.to(gl.pointer_type(gl.int16)) + <BATCH_ROWS> * <HELD>
     k = gl.arange(0, <POWER>, layout=gl.SliceLayout(1, right))[:, None]
     loaded_k = gl.arange(0, <POWER>, layout=gl.SliceLayout(0, loaded))[None, :]
-    for tile in range(worker, (rows + <ROWS> - 1) // <ROWS> * <AFTER_TILES>, workers):
+    for tile in range(worker, (rows + <AFTER_M> - 1) // <AFTER_M> * <AFTER_TILES>, workers):
         column = gl.arange(0, <AFTER_N>, layout=gl.SliceLayout(0, right))[None, :]
         column += tile % <AFTER_TILES> * <AFTER_N>
         wanted = (column < <OUTPUTS>) & (k < <RESULT>)
         weight_part = gl.load(weight + column * <RESULT> + k, mask=wanted, other=0.0)
         weight_part = gluon_nearest_tf32(weight_part)
-        first = tile // <AFTER_TILES> * <ROWS>
-        row = first + gl.arange(0, <ROWS>, layout=gl.SliceLayout(1, accumulator))[:, None]
+        first = tile // <AFTER_TILES> * <AFTER_M>
+        row = first + gl.arange(0, <AFTER_M>, layout=gl.SliceLayout(1, accumulator))[:, None]
         column = gl.arange(0, <AFTER_N>, layout=gl.SliceLayout(0, accumulator))[None, :]
         column += tile % <AFTER_TILES> * <AFTER_N>
-        acc = gl.zeros([<ROWS>, <AFTER_N>], gl.float32, accumulator)
+        acc = gl.zeros([<AFTER_M>, <AFTER_N>], gl.float32, accumulator)
         there = (row < rows) & (column < <OUTPUTS>)
         acc = gl.load(bias + column + row * 0, mask=there, other=0.0)  # after bias
-        loaded_row = first + gl.arange(0, <ROWS>, layout=gl.SliceLayout(1, loaded))[:, None]
+        loaded_row = first + gl.arange(0, <AFTER_M>, layout=gl.SliceLayout(1, loaded))[:, None]
         place = bits + ((loaded_row // 8 * <HELD> + loaded_k) * 8 + loaded_row % 8)
         wanted = (loaded_row < rows) & (loaded_k < <RESULT>)
-        final = ((gl.minimum(first + <ROWS>, rows) // 8 - 1) * <HELD> + <RESULT>) * 8
+        final = ((gl.minimum(first + <AFTER_M>, rows) // 8 - 1) * <HELD> + <RESULT>) * 8
         while gl.load(bits + (final - 1), volatile=True) == -1:  # one element until it is near
             pass
         found = gl.load(place, mask=wanted, other=0, volatile=True)
@@ -145,4 +145,4 @@ def <NAME>_after(
 '''
 
 _HELPERS = frozenset({"gluon_nearest_tf32", "gluon_barrier"})
-TEMPLATES = Templates(_SHARED, _BEFORE, _AFTER, "gluon.jit", "gl", _HELPERS)
+TEMPLATES = Templates(_SHARED, _BEFORE, _AFTER, "gluon.jit", "gl", _HELPERS, stages=4)

@@ -9,11 +9,16 @@ from tilewright.proposers.recurrence.stationary.board import BoardWriter
 from tilewright.proposers.recurrence.stationary.plan import TILE, Block, Plan
 from tilewright.proposers.recurrence.stationary.writer import plain
 
+FAR = 16  # steps from which a stream is brought to L2
 _HELPED = ("tanh", "sigmoid")  # operations that have helpers of inline assembly
 
 
 class Kernel(BoardWriter):
     """Writes one kernel.
+
+    Args:
+        far: whether L2 would not hold the streams until the loop comes to them: each step has a later one's
+            brought there.
 
     Attributes:
         packed: (wrapper argument, block) of each weight.
@@ -26,10 +31,14 @@ class Kernel(BoardWriter):
         plan: Plan,
         name: str,
         around: Around | None = None,
+        *,
+        far: bool = False,
     ) -> None:
         super().__init__(member, plan, name)
         self.blocks = blocks
         self.around = around
+        self._far = far and self._prefetches
+        self._lines_of_streams: list[tuple[str, str]] = []
         self._columns: dict[str, int] = {}
         self.programs = -(-member.batch // TILE)
         self.packed: list[tuple[str, Block]] = []
@@ -105,6 +114,11 @@ class Kernel(BoardWriter):
             place = f"{at} + ahead * {self._bytes(stride)}"
             loaded = self._loaded(place, variable, paired=self.around is not None)
             self._add(f"{variable}_ahead = {loaded}")
+        if self._lines_of_streams:
+            far = f"maximum(now - {FAR}, 0)" if self.member.reverse else f"minimum(now + {FAR}, {last})"
+            self._add(f"far = {self._tl}.{far}")
+            for line, stride in self._lines_of_streams:
+                self._add(self._use("prefetch", f"{line} + far * {self._bytes(stride)}"))
         self._waiting = self._late()
         if self._waiting:
             before = f"minimum(now + 1, {last})" if self.member.reverse else "maximum(now - 1, 0)"
@@ -173,7 +187,19 @@ class Kernel(BoardWriter):
                 first_read = f"{at} + {self._last} * {self._bytes(stride)}" if member.reverse else at
                 self._bring(key, first_read, held_as, paired=self.around is not None)
                 self._streams.append((self._text[key], at, stride))
+                if self._far:
+                    self._add(f"{plain(key)}_line = {self._line(stream, name, first, width, held_as)}")
+                    self._lines_of_streams.append((f"{plain(key)}_line", stride))
         self._place_of_result()
+
+    def _line(self, stream: ir.Stream, name: str, first: int, width: int, held_as: int) -> str:
+        """Where this program's columns of each row of a stream's first step begin."""
+        rows = self._rows(width, held_as) + (f" + {first}" if first else "")
+        program = f"{self._tl}.program_id(0)"
+        if self.around:
+            return self._place("stream", f"({rows}) * {TILE} + {program} * {stream.width * TILE}")
+        across, along = self._stride(name, "b"), self._stride(name, "w")
+        return self._place(name, f"({rows}) * {along} + {program} * {TILE} * {across}")
 
     def _bring(self, value: str, address: str, width: int, *, paired: bool = False) -> None:
         """Load a value in the accumulator's layout of a width."""

@@ -1,16 +1,19 @@
 """One launch for a loop and the products around it: the kernel, and what its two dialects share.
 
 The first programs run the loop. The others, the workers, compute the loop's stream and then what is made of
-its result, 16 rows at a time in the order of time. All share a board in memory, at first all its bits set:
+its result, 16 to 64 rows at a time in the order of time. All share a board in memory, at first all its bits
+set:
 
     counters   of finished tiles of the stream, one an epoch of steps, from -1 on
     stream     float32 [steps, batch tiles, columns, 8]
     result     float16 [1 + steps, batch tiles, columns, 8], what the loop starts from first
 
 so that every thread of the loop reads and writes pairs of neighbours. The loop waits for an epoch as a whole,
-one epoch ahead: each is as long as all before it, which makes the waits few. A worker's release of a counter
-follows a barrier of its program, so that whoever acquires it sees the whole tile. The result has no counter:
-no float16 that a float32 is rounded to has all bits set, so a worker reads until none of what it reads has.
+one epoch ahead: each is as long as all before it, which makes the waits few. Epochs begin at a multiple of 32
+steps of at least 8 rows, where a tile begins too, so that no tile is of two epochs. A worker's release of a
+counter follows a barrier of its program, so that whoever acquires it sees the whole tile. The result has no
+counter: no float16 that a float32 is rounded to has all bits set, so a worker reads until none of what it
+reads has.
 
 Workers wait for nobody before the loop's first step, and all programs run at once: a cooperative launch of at
 most one a multiprocessor. So no wait is for ever.
@@ -28,7 +31,6 @@ from tilewright.proposers.recurrence.stationary.around import (
     COUNTERS,
     FIRST_STEPS,
     INNER,
-    ROWS,
     Around,
 )
 from tilewright.proposers.recurrence.stationary.board import SHARED
@@ -36,6 +38,7 @@ from tilewright.proposers.recurrence.stationary.kernel import Kernel
 from tilewright.proposers.recurrence.stationary.plan import TILE
 from tilewright.proposers.recurrence.stationary.writer import plain
 
+SHARED_BYTES = 99 * 1024  # of a block, on every GPU from compute capability 8.0 on
 ALIGNED = 32  # numbers, of each piece of the packed products
 GRID = "programs_at_once"
 WORDS = frozenset({"steps", "board", "tensors", "sizes", "grid", "like", "compiled"})  # of `launch`
@@ -55,7 +58,11 @@ def programs_at_once(device, least):
 
 @dataclass(frozen=True)
 class Templates:
-    """The functions of one dialect, with words in brackets for what differs between loops."""
+    """The functions of one dialect, with words in brackets for what differs between loops.
+
+    Args:
+        stages: how many blocks of K of the product before the loop are in shared memory at once.
+    """
 
     shared: str
     before: str
@@ -63,19 +70,22 @@ class Templates:
     decorator: str
     language: str
     helpers: frozenset[str]
+    stages: int
 
 
 def together(kernel: Kernel, around: Around, templates: Templates, name: str) -> str:
     """The source of the loop, of what the workers run, and of the kernel that tells them apart."""
     texts = [templates.shared, templates.before, *([templates.after] if around.after else [])]
-    words = _words(kernel, around, name)
+    words = _words(kernel, around, templates, name)
     loop = kernel.source()
     written = [_filled(text, words, around) for text in texts]
     return "\n\n".join([*written, loop, _kernel(kernel, around, templates, name)])
 
 
-def _words(kernel: Kernel, around: Around, name: str) -> dict[str, str]:
-    member, outputs = kernel.member, around.outputs
+def _words(kernel: Kernel, around: Around, templates: Templates, name: str) -> dict[str, str]:
+    member, outputs, warps = kernel.member, around.outputs, kernel.plan.warps
+    block = templates.stages * (around.rows + BEFORE_COLUMNS) * 4  # bytes of one element of K
+    inner = INNER if INNER * block <= SHARED_BYTES else INNER // 2
     words = {
         "NAME": name,
         "FIRST": FIRST_STEPS,
@@ -85,17 +95,29 @@ def _words(kernel: Kernel, around: Around, name: str) -> dict[str, str]:
         "STREAM": around.stream,
         "RESULT": around.width,
         "HELD": kernel.held_columns,
-        "POWER": max(32, 1 << (around.width - 1).bit_length()),
+        "POWER": around.power,
         "OUTPUTS": outputs,
-        "ROWS": ROWS,
+        "BEFORE_M": around.rows,
         "BEFORE_N": BEFORE_COLUMNS,
+        "AFTER_M": around.after_rows,
         "AFTER_N": AFTER_COLUMNS,
-        "BLOCK_K": INNER,
-        "WARPS": kernel.plan.warps,
+        "BLOCK_K": inner,
+        "STAGES": templates.stages,
+        "LANES_K": inner // 4,  # 16 bytes each
+        "LANES_N": 128 // inner,
+        "WARPS": warps,
+        "BEFORE_WARPS": _warps(around.rows, warps),
+        "AFTER_WARPS": _warps(around.after_rows, warps),
         "BEFORE_TILES": -(-member.streams[0].width // BEFORE_COLUMNS),
         "AFTER_TILES": -(-outputs // AFTER_COLUMNS),
     }
     return {word: str(value) for word, value in words.items()}
+
+
+def _warps(rows: int, warps: int) -> str:
+    """Warps along the rows and along the columns of a tile: two by two, 64 rows need fewer registers."""
+    along = 2 if rows > 32 else 1
+    return f"{along}, {warps // along}"
 
 
 def _filled(text: str, words: dict[str, str], around: Around) -> str:

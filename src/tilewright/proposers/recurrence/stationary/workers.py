@@ -14,8 +14,8 @@ def <NAME>_begin(epoch):
 @triton.jit
 def <NAME>_await(counters, epoch, steps):
     """Returns once every tile of an epoch's stream is there and can be read."""
-    first = <NAME>_begin(epoch) * <BATCH_ROWS> // <ROWS>
-    end = (tl.minimum(<NAME>_begin(epoch + 1), steps) * <BATCH_ROWS> + <ROWS> - 1) // <ROWS>
+    first = <NAME>_begin(epoch) * <BATCH_ROWS> // <BEFORE_M>
+    end = (tl.minimum(<NAME>_begin(epoch + 1), steps) * <BATCH_ROWS> + <BEFORE_M> - 1) // <BEFORE_M>
     while tl.atomic_add(counters + epoch, 0, sem="acquire") < (end - first) * <BEFORE_TILES> - 1:
         pass
 '''
@@ -29,15 +29,15 @@ def <NAME>_before(
 ):
     """x @ weight.T + bias, as [steps, batch tiles, <STREAM>, 8], tile by tile in the order of time."""
     rows = steps * <BATCH_ROWS>
-    for tile in range(worker, (rows + <ROWS> - 1) // <ROWS> * <BEFORE_TILES>, workers):
-        row = tile // <BEFORE_TILES> * <ROWS> + tl.arange(0, <ROWS>)
+    for tile in range(worker, (rows + <BEFORE_M> - 1) // <BEFORE_M> * <BEFORE_TILES>, workers):
+        row = tile // <BEFORE_TILES> * <BEFORE_M> + tl.arange(0, <BEFORE_M>)
         column = tile % <BEFORE_TILES> * <BEFORE_N> + tl.arange(0, <BEFORE_N>)
         step = row // <BATCH_ROWS>
         of_batch = row % <BATCH_ROWS>
         x_rows = x + step.to(tl.int64) * x_t + of_batch * x_b
         there = (row < rows) & (of_batch < <BATCH>)
-        acc = tl.zeros((<ROWS>, <BEFORE_N>), tl.float32)
-        for start in tl.range(0, <INNER>, <BLOCK_K>, num_stages=3):
+        acc = tl.zeros((<BEFORE_M>, <BEFORE_N>), tl.float32)
+        for start in tl.range(0, <INNER>, <BLOCK_K>, num_stages=<STAGES>):
             k = start + tl.arange(0, <BLOCK_K>)
             inside = (k < <INNER>)[None, :] | (<INNER> % <BLOCK_K> == 0)
             left = tl.load(x_rows[:, None] + k[None, :] * x_k, mask=there[:, None] & inside, other=0.0)
@@ -51,7 +51,7 @@ def <NAME>_before(
         acc += tl.load(bias + column, mask=column < <STREAM>, other=0.0)[None, :]  # before bias
         place = (row[:, None] // 8 * <STREAM> + column[None, :]) * 8 + row[:, None] % 8
         tl.store(stream + place, acc, mask=(row < rows)[:, None] & (column < <STREAM>)[None, :])
-        first = tile // <BEFORE_TILES> * <ROWS> // <BATCH_ROWS>
+        first = tile // <BEFORE_TILES> * <BEFORE_M> // <BATCH_ROWS>
         epoch = 0
         for later in tl.static_range(1, epochs):
             epoch += (first >= (<FIRST> << (later - 1))).to(tl.int32)
@@ -79,9 +79,9 @@ def <NAME>_after(
     rows = steps * <BATCH_ROWS>
     bits = result.to(tl.pointer_type(tl.int16)) + <BATCH_ROWS> * <HELD>
     k = tl.arange(0, <POWER>)
-    for tile in range(worker, (rows + <ROWS> - 1) // <ROWS> * <AFTER_TILES>, workers):
-        first = tile // <AFTER_TILES> * <ROWS>
-        row = first + tl.arange(0, <ROWS>)
+    for tile in range(worker, (rows + <AFTER_M> - 1) // <AFTER_M> * <AFTER_TILES>, workers):
+        first = tile // <AFTER_TILES> * <AFTER_M>
+        row = first + tl.arange(0, <AFTER_M>)
         column = tile % <AFTER_TILES> * <AFTER_N> + tl.arange(0, <AFTER_N>)
         right = tl.load(
             weight + column[:, None] * <RESULT> + k[None, :],
@@ -91,7 +91,7 @@ def <NAME>_after(
         right = nearest_tf32(right)
         added = tl.load(bias + column, mask=column < <OUTPUTS>, other=0.0)  # after bias
         place = (row[:, None] // 8 * <HELD> + k[None, :]) * 8 + row[:, None] % 8
-        final = ((tl.minimum(first + <ROWS>, rows) // 8 - 1) * <HELD> + <RESULT>) * 8
+        final = ((tl.minimum(first + <AFTER_M>, rows) // 8 - 1) * <HELD> + <RESULT>) * 8
         while tl.load(bits + (final - 1), volatile=True) == -1:  # one element until it is near
             pass
         left = <NAME>_published(bits + place, (row < rows)[:, None] & (k < <RESULT>)[None, :])
@@ -104,4 +104,4 @@ def <NAME>_after(
         tl.store(out, acc, mask=there[:, None] & (column < <OUTPUTS>)[None, :])
 '''
 
-TEMPLATES = Templates(_SHARED, _BEFORE, _AFTER, "triton.jit", "tl", frozenset({"nearest_tf32"}))
+TEMPLATES = Templates(_SHARED, _BEFORE, _AFTER, "triton.jit", "tl", frozenset({"nearest_tf32"}), stages=3)

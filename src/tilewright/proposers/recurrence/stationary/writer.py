@@ -32,6 +32,7 @@ class Writer:
     _tl = "tl"
     _decorator = "triton.jit"
     _takes_any_steps = True
+    _prefetches = True
     _stores_late = False  # whether a state is stored in the next step, while that step's products run
 
     def _axes(self) -> None:

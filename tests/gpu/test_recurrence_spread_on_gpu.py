@@ -20,12 +20,22 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("shared")]
 IMPORTS = "import torch\nimport triton\nimport triton.language as tl\n\n"
 
 
-def built(folder: Path, kind: str, layers: int, steps: int, batch: int, hidden: int, directions: int = 1):
+def built(
+    folder: Path,
+    kind: str,
+    layers: int,
+    steps: int,
+    batch: int,
+    hidden: int,
+    directions: int = 1,
+    *,
+    streamed: bool = False,
+):
     """A function of the network's values, the group, and values to start with."""
     from tilewright.gpu.plugged import plugged_in
 
     group, types, values = cells.group(kind, layers, steps, batch, hidden, directions=directions)
-    made = emit(group, types, plugged_in(), "tf32", "spread")
+    made = emit(group, types, plugged_in(), "tf32", "spread", streamed=streamed)
     texts = ops.HELPERS | assembly.HELPERS
     path = folder / "made.py"
     path.write_text(IMPORTS + "\n\n".join([*(texts[n] for n in made.helpers), made.kernels, made.wrapper]))
@@ -51,29 +61,36 @@ def changed(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {n: torch.randn_like(v) if n.startswith("pre_") else v for n, v in values.items()}
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["spread", "streamed"])
 @pytest.mark.parametrize(
     ("kind", "layers", "directions", "batch"), [("lstm", 6, 1, 10), ("gru", 1, 2, 18), ("elman", 2, 1, 1)]
 )
 def test_every_launch_is_right_whatever_it_is_given(
-    tmp_path: Path, kind: str, layers: int, directions: int, batch: int
+    tmp_path: Path, kind: str, layers: int, directions: int, batch: int, streamed: bool
 ) -> None:
-    call, group, values = built(tmp_path, kind, layers, 32, batch, 256, directions)
+    call, group, values = built(tmp_path, kind, layers, 32, batch, 256, directions, streamed=streamed)
     for _ in range(20):
         given = changed(values)
         # operands of 11 bits of mantissa, over 32 steps and as many as 6 layers
         assert error(call(given), cells.run(group, given)) < 4e-3
 
 
-def test_launches_with_the_same_inputs_agree_bit_for_bit(tmp_path: Path) -> None:
-    call, _, values = built(tmp_path, "lstm", 1, 256, 10, 256)
+@pytest.mark.parametrize(
+    ("batch", "hidden", "streamed"), [(10, 256, False), (10, 256, True), (130, 512, True)]
+)
+def test_launches_with_the_same_inputs_agree_bit_for_bit(
+    tmp_path: Path, batch: int, hidden: int, streamed: bool
+) -> None:
+    call, _, values = built(tmp_path, "lstm", 1, 256, batch, hidden, streamed=streamed)
     for _ in range(1000):
         given = changed(values)
         first, second = call(given), call(given)
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_long_run_ends(tmp_path: Path) -> None:
-    call, _, values = built(tmp_path, "gru", 1, 20000, 10, 128)
+@pytest.mark.parametrize("streamed", [False, True], ids=["spread", "streamed"])
+def test_a_long_run_ends(tmp_path: Path, streamed: bool) -> None:
+    call, _, values = built(tmp_path, "gru", 1, 20000, 10, 128, streamed=streamed)
     last = call(values)["hn_0"]
     torch.cuda.synchronize()
     assert torch.isfinite(last).all()

@@ -12,7 +12,8 @@ import pytest
 pytestmark = pytest.mark.interpreted
 SCRIPT = Path(__file__).parents[1] / "data" / "recurrence" / "interpret_spread.py"
 CASES = [
-    # kind, layers, directions, steps, batch, hidden, precision, units of a CTA, warps that share the columns
+    # kind, layers, directions, steps, batch, hidden, precision, units of a CTA, warps that share the columns,
+    # home of the weights
     ("elman", 1, 1, 3, 3, 16, "tf32", 8, 1),
     ("lstm", 3, 1, 4, 5, 32, "tf32", 16, 1),
     ("lstm", 1, 2, 4, 5, 32, "float16", 8, 1),
@@ -26,6 +27,8 @@ CASES = [
     ("lstm", 2, 1, 3, 5, 72, "tf32", 16, 1, "streamed"),
     ("gru", 1, 2, 3, 19, 40, "float32", 8, 1, "streamed"),
     ("elman", 1, 1, 3, 3, 128, "bfloat16", 32, 1, "streamed"),
+    ("lstm", 1, 1, 3, 70, 32, "tf32", 8, 1, "streamed"),
+    ("gru", 2, 1, 3, 129, 48, "float16", 8, 1, "streamed"),
 ]
 # operands rounded to 11, 8 or 24 bits of mantissa; sums of K ≤ 130 terms, over at most 4 steps and 3 layers
 BUDGET = {"float32": 1e-5, "tf32": 4 * 2**-11, "float16": 4 * 2**-11, "bfloat16": 4 * 2**-8}

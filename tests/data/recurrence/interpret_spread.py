@@ -25,6 +25,10 @@ from tilewright.proposers.recurrence.spread import streamed as spread_streamed
 from tilewright.proposers.recurrence.spread.emit import emit
 from tilewright.proposers.recurrence.spread.members import network
 
+LAYOUTS = {
+    "registers": spread_plan.layouts,
+    "streamed": spread_streamed.streamed_layouts,
+}
 IMPORTS = "import torch\nimport torch.nn as nn\nimport triton\nimport triton.language as tl\n\n"
 
 
@@ -38,12 +42,11 @@ def error(
     precision: str,
     units: int,
     split: int,
-    *,
-    streamed: bool = False,
+    home: str = "registers",
 ):
     group, types, values = cells.group(kind, layers, steps, batch, hidden, directions=directions)
     gpu = find("h100")
-    layouts = spread_streamed.streamed_layouts if streamed else spread_plan.layouts
+    layouts = LAYOUTS[home]
     sizes = network(group, types, precision, None).operand_bytes
     layout = next(item for item in layouts(group, gpu, sizes) if (item.units, item.split) == (units, split))
     made = emit(group, types, gpu, precision, "spread", layout=layout)
@@ -70,7 +73,4 @@ if __name__ == "__main__":
     repair()
     cooperative.install()
     assembly.enable()
-    sys.stdout.write(
-        json.dumps([error(*case[:9], streamed=case[9:] == ["streamed"]) for case in json.loads(sys.argv[1])])
-        + "\n"
-    )
+    sys.stdout.write(json.dumps([error(*case) for case in json.loads(sys.argv[1])]) + "\n")

@@ -140,6 +140,8 @@ FORMS = {
     "sigmoid": Form(_SIGMOID, "=f,f", True, _sigmoid),
     "approximate_tanh": Form("tanh.approx.f32 $0, $1;", "=f,f", True, _approximate_tanh),
     "approximate_sigmoid": Form(_APPROXIMATE_SIGMOID, "=f,f", True, _approximate_sigmoid),
+    "release": Form(exchange.RELEASE, exchange.PUBLISH_CONSTRAINTS[32], False, _store),
+    "acquire": Form(exchange.ACQUIRE, exchange.ACQUIRE_CONSTRAINTS, False, exchange.mean_acquire),
     "pause": Form(exchange.PAUSE, exchange.SAME_CONSTRAINTS, False, _same),
     "keep_16": Form(exchange.SAME, exchange.SAME_CONSTRAINTS, True, _same, 2),
     "keep_32": Form(exchange.SAME_FLOAT, exchange.SAME_FLOAT_CONSTRAINTS, True, _same),

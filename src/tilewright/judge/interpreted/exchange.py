@@ -3,6 +3,9 @@
 A value that is not published yet has all its bits set. Readers load words of 64 bits, each several values
 of 16 or 32 bits, and load again those that lack one. `count` tiles of words are waited for together, `pack`
 words of each in one thread: all of a thread's loads are on their way at the same time.
+
+Or a CTA counts its steps in a flag, which it releases once all its threads have stored what they publish;
+every thread of a reader acquires flags until they have come far enough.
 """
 
 from __future__ import annotations
@@ -43,6 +46,22 @@ SAME_FLOAT_CONSTRAINTS = "=f,f"
 # The larger of two, as NaN where either is one: what is missing reads as NaN.
 LARGER = {"fp16": "max.NaN.f16x2", "bf16": "max.NaN.bf16x2", "fp32": "max.NaN.f32"}
 BITS = {"fp16": 16, "bf16": 16, "fp32": 32}
+RELEASE = """{
+.reg .pred p;
+setp.ne.s32 p, $3, 0;
+@p st.release.gpu.global.b32 [$1], $2;
+mov.b32 $0, 0;
+}"""
+ACQUIRE = f"""{{
+.reg .pred p;
+.reg .b32 seen;
+{SPIN}
+ld.acquire.gpu.global.b32 seen, [$1];
+setp.lt.s32 p, seen, $2;
+@p bra again;
+mov.b32 $0, seen;
+}}"""
+ACQUIRE_CONSTRAINTS = "=r,l,r"
 MOST_WORDS = 8  # of a thread, in one wait
 
 
@@ -109,7 +128,19 @@ def mean_arrived(operands: Sequence[Any], bits: int) -> list[Any]:
             return [np.where(lacks, 0, tile) for lacks, tile in zip(missing, words, strict=True)]
         pass_on()
         for tile, address, lacks in zip(words, operands, missing, strict=False):
-            tile[lacks] = _loaded(address[lacks], lacks[lacks])
+            tile[lacks] = _loaded(address[lacks], lacks[lacks], np.int64)
+
+
+def mean_acquire(operands: Sequence[Any], dtype: Any) -> Any:
+    """Loads flags until each is as large as is wanted; other programs run between."""
+    import numpy as np
+
+    addresses, wanted = np.broadcast_arrays(operands[0], operands[1])
+    while True:
+        seen = _loaded(addresses, np.ones(addresses.shape, bool), np.int32)
+        if BATON.alone or (seen >= wanted).all():
+            return np.maximum(seen, wanted).astype(dtype)
+        pass_on()
 
 
 def mean_take_apart(operands: Sequence[Any], bits: int) -> list[Any]:
@@ -120,9 +151,9 @@ def mean_take_apart(operands: Sequence[Any], bits: int) -> list[Any]:
     return [(operands[0] >> (bits * part)).astype(dtype) for part in range(64 // bits)]
 
 
-def _loaded(addresses: Any, wanted: Any) -> Any:
+def _loaded(addresses: Any, wanted: Any, dtype: Any) -> Any:
     import numpy as np
     from triton._C.libtriton import interpreter
 
     places = np.ascontiguousarray(addresses).astype(np.uint64)
-    return interpreter.load(places, np.ascontiguousarray(wanted), np.zeros(places.shape, np.int64), np.int64)
+    return interpreter.load(places, np.ascontiguousarray(wanted), np.zeros(places.shape, dtype), dtype)

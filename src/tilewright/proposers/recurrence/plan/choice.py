@@ -76,13 +76,12 @@ def plans(
     """
     if not network.recurrences:
         raise Declined("forward has no loop that carries a state from step to step")
-    kinds = (forced,) if forced else PLANS[:-1]
-    last = () if forced else PLANS[-1:]  # weights read anew every step: where nothing else fits
+    kinds = (forced,) if forced else PLANS
     found: dict[tuple[tuple[str, ...], ...], Plan] = {}
     declined: dict[str, list[str]] = {}
     for arranged, groups in _arrangements(network):
         for first in kinds:
-            order = (first, *(kind for kind in kinds if kind != first), *last)
+            order = (first, *(kind for kind in kinds if kind != first))
             chosen = [_emit(arranged, group, i, len(groups), order, gpu, precision, dialect, declined)
                       for i, group in enumerate(groups)]  # fmt: skip
             taken = [entry for entry in chosen if entry is not None]

@@ -25,6 +25,11 @@ def given(member: Member) -> list[str]:
     ]
 
 
+def flags_of(member: Member) -> list[str]:
+    """Flags of the CTAs that a member waits for: its own, and those of the members it follows."""
+    return ["own_flags", *(f"{variable(s)}_flags" for s in member.follows)]
+
+
 def results(member: Member) -> list[str]:
     return [f"{variable(r.source)}_{'steps' if r.every_step else 'last'}" for r in member.results]
 
@@ -93,6 +98,7 @@ class Function:
             "cta, first_row, steps, batch",
             *(f"own_{p}" for p in range(len(self.member.published))),
             *(f"{variable(s)}_below" for s in self.member.follows),
+            *(flags_of(self.member) if self.layout.piece else []),
             *(f"{variable(p.name)}_weight" for p in self.loop.products),
             *given(self.member),
             *(
@@ -118,6 +124,8 @@ class Function:
             "live = row < batch",
             "mine = live" if whole else f"mine = live & (unit < {self.hidden})",
         ]
+        if self.layout.piece:
+            lines.append(f"lane = tl.arange(0, {self.layout.lanes})")
         for gates in sorted(self.columns):
             lines += [
                 f"column = tl.arange(0, {gates * units})[None, :]  # of a tile of {gates} gates",
@@ -187,6 +195,8 @@ class Function:
         for node in self.loop.nodes:
             self.step.node(node)
         lines += [*self.step.lines, *self._published(time)]
+        if self.layout.piece:
+            lines += spread_streamed.published_lines(self.name)
         own = [product for product in self._in_order() if product.left in self.following]
         below = [product for product in self._in_order() if product.left not in self.following]
         lines += self._results(time)
@@ -408,13 +418,19 @@ class Function:
     def _look(self, product: Product, time: str) -> list[str]:
         name, inner = variable(product.left), self._inner(product)
         if self.layout.piece:
-            return [f"{name}_at = {self._region(product)} + (({time}) * batch + row) * {inner}"]
+            step = f"steps - ({time})" if self.loop.reverse else f"({time}) + 1"
+            at = f"{self._region(product)} + (({time}) * batch + row) * {inner}"
+            return [f"{name}_at = {at}", f"{name}_step = {step}"]
         return self.reading.look(name, inner, time)
 
     def _arrive(self, product: Product) -> list[str]:
         name, inner = variable(product.left), self._inner(product)
         if self.layout.piece:
-            return [f"{self.name}_all_arrived({name}_at, live, {inner})"]
+            own = product.left in self.following
+            follows = None if own else self.member.follows[product.left]
+            ctas = self.layout.ctas[self.run.first if follows is None else follows.member]
+            flags = "own_flags" if own else f"{name}_flags"
+            return spread_streamed.wait_lines(self.name, flags, ctas, f"{name}_step")
         return self.reading.arrive(name, inner)
 
     def _multiply(self, product: Product) -> list[str]:

@@ -113,6 +113,16 @@ def publish_helper(name: str, operand: str) -> str:
     return helper(f"{name}_publish", form, "address, bits, wanted", doc, "tl.int32")
 
 
+def flag_helpers(name: str) -> list[str]:
+    """A CTA's word that it has published a step, and the wait for such words."""
+    said = "Tells, where wanted is not 0, that everything this program has stored can be read."
+    seen = "Returns once every flag has come to a step."
+    return [
+        helper(f"{name}_release", FORMS["release"], "flag, step, wanted", said, "tl.int32"),
+        helper(f"{name}_acquire", FORMS["acquire"], "flags, step", seen, "tl.int32"),
+    ]
+
+
 def apart_helper(name: str) -> str:
     """Keeps a sum of two products from becoming one chain."""
     doc = "x; the compiler would have one product wait for the other and accumulate onto it."

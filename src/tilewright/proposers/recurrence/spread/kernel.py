@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from textwrap import indent
 
-from tilewright.proposers.recurrence.spread import streamed as spread_streamed
 from tilewright.proposers.recurrence.spread.body import variable
 from tilewright.proposers.recurrence.spread.function import (
     Function,
@@ -14,9 +14,9 @@ from tilewright.proposers.recurrence.spread.function import (
     results,
     tile_columns,
 )
-from tilewright.proposers.recurrence.spread.helpers import bits_helper, gates_helper
+from tilewright.proposers.recurrence.spread.helpers import bits_helper, flag_helpers, gates_helper
 from tilewright.proposers.recurrence.spread.members import Members, Run, form
-from tilewright.proposers.recurrence.spread.plan import BYTES, Layout
+from tilewright.proposers.recurrence.spread.plan import Layout
 from tilewright.proposers.recurrence.spread.reading import Reading
 
 
@@ -40,7 +40,8 @@ def kernels(members: Members, layout: Layout, name: str) -> tuple[str, tuple[str
         end = start + layout.ctas[run.first] * run.count
         calls.append(_branch(members, layout, run, number, texts[key][0], start, end))
         start = end
-    parameters = ",\n    ".join(["published", *launch_parameters(members), "steps", "batch"])
+    flags = ["flags"] if layout.piece else []
+    parameters = ",\n    ".join(["published", *flags, *launch_parameters(members), "steps", "batch"])
     rows = f"first_row = tl.program_id(1) * {layout.rows}"
     launched = (
         f"@triton.jit\ndef {name}_kernel(\n    {parameters},\n):\n"
@@ -49,7 +50,7 @@ def kernels(members: Members, layout: Layout, name: str) -> tuple[str, tuple[str
     )
     parts = [gates_helper(name, count) for count in sorted(splits) if count > 1]
     if layout.piece:
-        parts.append(spread_streamed.arrived_helper(name, layout, BYTES[members.operand]))
+        parts += flag_helpers(name)
     parts += reading.helpers()
     parts += [bits_helper(name, members.operand), *(text for _, text in texts.values()), launched]
     return "\n\n".join(parts), tuple(sorted(helpers))
@@ -99,6 +100,11 @@ def _branch(
         width = layout.ctas[follows.member] * layout.units
         assert follows.published < len(lower.published)
         arguments.append(f"published + cells * ({before[follows.member] + follows.published * width}{index})")
+    if layout.piece:
+        index = "" if run.count == 1 else f" + member * {ctas}"
+        *starts, total = [0, *accumulate(layout.ctas)]
+        for first in (run.first, *(follows.member for follows in member.follows.values())):
+            arguments.append(f"flags + tl.program_id(1) * {total} + {starts[first]}{index}")
     for product in member.loop.products:
         size = ctas * inner_of(layout, member, run.first, product) * tile_columns(layout, member, product)
         arguments.append(

@@ -69,6 +69,11 @@ class Layout:
     def total(self) -> int:
         return sum(self.ctas) * self.tiles
 
+    @property
+    def lanes(self) -> int:
+        """One for each thread, and for each CTA of any member."""
+        return max(32 * self.warps, 1 << (max(self.ctas) - 1).bit_length())
+
 
 def hidden_of(loop: Recurrence) -> int:
     """H: the width that all states of a loop share.

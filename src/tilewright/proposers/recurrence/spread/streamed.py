@@ -1,8 +1,10 @@
 """Plan (c): weights that fit the registers of no number of multiprocessors are read from L2 every step.
 
-The schedule is that of `spread.emit`: CTAs own hidden units, publish them and wait for one another. Only the
-home of the weights differs. A step waits until a state's rows are published as a whole, then goes along their
-columns in pieces, each a tile of the state and one of the weight, with several pieces on their way at a time.
+The schedule is that of `spread.emit`: CTAs own hidden units, publish them and wait for one another. The home
+of the weights differs, and how CTAs know of one another: each counts its steps in a flag. Once all flags of a
+member have come to a step, a CTA goes along the columns of its state in pieces, each a tile of the state and
+one of the weight, with several pieces on their way at a time. They go to shared memory on their own, so that
+no thread could see whether a value is missing.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from textwrap import indent
 
 from tilewright.gpu.model import Gpu
 from tilewright.proposers.recurrence.ir import Declined, Group, Product, Recurrence
-from tilewright.proposers.recurrence.plan.step_time import MATRIX_INNER_BYTES, streamed_us
+from tilewright.proposers.recurrence.plan.step_time import streamed_us
 from tilewright.proposers.recurrence.spread.body import padded_gates
 from tilewright.proposers.recurrence.spread.helpers import TRITON
 from tilewright.proposers.recurrence.spread.plan import (
@@ -24,14 +26,12 @@ from tilewright.proposers.recurrence.spread.plan import (
     hidden_of,
 )
 
-ROWS = (16, 32, 64)  # of the batch in one tile; more of them share a weight that is read once
-PIECE_BYTES = 128  # of a row of the state in one piece: a line of the cache
-IN_FLIGHT_BYTES = (
-    48 * 1024
-)  # what a multiprocessor draws from L2 (64 bytes a cycle) while one load takes its time
+ROWS = (16, 32, 64, 128)  # of the batch in one tile; more of them share a weight that is read once
+PIECE_BYTES = (128, 256)  # of a row of the state in one piece: lines of the cache
+IN_FLIGHT_BYTES = 96 * 1024  # what a multiprocessor draws from L2 while one load takes its time, amply
 MOST_STAGES = 6
-ARRIVING_BYTES = 256  # of a thread, of the rows that are looked at for missing values at a time
-SUMS_REGISTERS = 24  # of a thread; with 32, gates spilled
+MOST_SUMS = 64  # registers of a thread
+EASY_SUMS = 32  # the same: beyond, what a step does with them spills
 
 
 def streamed_layouts(
@@ -52,57 +52,47 @@ def streamed_layouts(
             for warps in (4, 8):
                 columns = [padded_gates(max(1, p.width // hidden_of(loop))) * units for loop, p in products]
                 sums = rows * max(columns) // (32 * warps)
-                if 2 * max(columns) < MMA_COLUMNS * warps or sums > SUMS_REGISTERS:
+                if 2 * max(columns) < MMA_COLUMNS * warps or sums > MOST_SUMS:
                     continue
                 size = max(bytes_of(loop, p) for loop, p in products)
-                piece = PIECE_BYTES // size
-                stage = (rows + max(columns)) * PIECE_BYTES
                 room = gpu.shared_memory_per_block_bytes - STEP_SHARED_BYTES - rows * max(columns) * 4
-                stages = min(MOST_STAGES, room // stage, 1 + -(-IN_FLIGHT_BYTES // stage))
-                if stages < 2:
-                    continue
-                streamed = sum(
-                    p.inner * width * size for (_, p), width in zip(products, columns, strict=True)
-                )
-                each = streamed // len(group.members)
-                whole = sum(p.inner * p.width * size for _, p in products)
-                chain = max(
-                    rows // 16 * max(width, MMA_COLUMNS * warps) // (MMA_COLUMNS * warps)
-                    * p.inner * size // MATRIX_INNER_BYTES
-                    for (_, p), width in zip(products, columns, strict=True)
-                )  # fmt: skip
-                exchanged = max(rows * p.inner * size for _, p in products)
-                step_us = streamed_us(chain, warps, total, exchanged, each, whole, gpu)
-                yield Layout(
-                    units,
-                    warps,
-                    rows,
-                    tiles,
-                    ctas,
-                    0,
-                    sums,
-                    stages * stage,
-                    step_us,
-                    piece=piece,
-                    stages=stages,
-                )
+                read = max(_read_bytes(loop, units, min(rows, batch), size) for loop in group.members)
+                weights = sum(p.inner * p.width * size for _, p in products)
+                for piece in PIECE_BYTES:
+                    stage = (rows + max(columns)) * piece
+                    stages = min(MOST_STAGES, room // stage, 1 + -(-IN_FLIGHT_BYTES // stage))
+                    if stages < 2:
+                        continue
+                    pieces = max(
+                        sum(-(-p.inner * size // piece) for p in loop.products) for loop in group.members
+                    )
+                    step_us = streamed_us(read, pieces, warps, rows * max(columns), weights, gpu)
+                    yield Layout(
+                        units, warps, rows, tiles, ctas, 0, sums, stages * stage, step_us,
+                        piece=piece // size, stages=stages,
+                    )  # fmt: skip
 
 
-def arrived_helper(name: str, layout: Layout, operand_bytes: int) -> str:
-    """The wait for whole rows, whose values are not kept."""
-    each = ARRIVING_BYTES * 32 * layout.warps // (layout.rows * operand_bytes)
-    bits = "tl.load(place + columns, mask=wanted, other=0, volatile=True)"
-    missing = f"tl.max(tl.max(({bits} == -1).to(tl.int32), axis=1), axis=0)"
-    return (
-        f"@triton.jit\ndef {name}_all_arrived(place, live, inner: tl.constexpr):\n"
-        '    """Returns once every column of these rows is published: all bits set means not yet."""\n'
-        f"    for first in range(0, inner, {each}):\n"
-        f"        columns = first + tl.arange(0, {each})[None, :]\n"
-        "        wanted = live & (columns < inner)\n"
-        f"        missing = {missing}\n"
-        "        while missing != 0:\n"
-        f"            missing = {missing}\n"
+def _read_bytes(loop: Recurrence, units: int, rows: int, size: int) -> int:
+    """Of states and weights, for one CTA in one step."""
+    hidden = hidden_of(loop)
+    return sum(
+        p.inner * (rows + padded_gates(max(1, p.width // hidden)) * units) * size for p in loop.products
     )
+
+
+def published_lines(name: str) -> list[str]:
+    """Lines that tell the others of a step, once all threads have stored what they publish."""
+    return [
+        "tl.debug_barrier()",
+        f"{name}_release((own_flags + cta + 0 * lane).to(tl.int64), step + 1, (lane == 0).to(tl.int32))",
+    ]
+
+
+def wait_lines(name: str, flags: str, ctas: int, step: str) -> list[str]:
+    """Lines that wait until all CTAs of a member have published a step."""
+    others = f"{flags} + tl.minimum(lane, {ctas - 1})"
+    return [f"{name}_acquire(({others}).to(tl.int64), {step})", "tl.debug_barrier()"]
 
 
 def product_lines(
@@ -134,7 +124,7 @@ def product_lines(
 
 
 def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int]) -> Layout:
-    """The layout with the shortest step.
+    """The layout with the shortest step, of those that do not spill if there are any.
 
     Raises:
         Declined: a step needs more CTAs than can run at once.
@@ -142,4 +132,4 @@ def choose(group: Group, gpu: Gpu, bytes_of: Callable[[Recurrence, Product], int
     fitting = list(streamed_layouts(group, gpu, bytes_of))
     if not fitting:
         raise Declined(f"the batch and the hidden units need more than the {gpu.sms} SMs there are")
-    return min(fitting, key=lambda layout: (layout.step_us, layout.total))
+    return min(fitting, key=lambda layout: (layout.operands > EASY_SUMS, layout.step_us, layout.total))

@@ -54,11 +54,11 @@ def wrapper(members: Members, layout: Layout, name: str, kernels: str, helpers: 
         "    if grid[0] * grid[1] > sms:",
         '        raise RuntimeError(f"a batch of {batch} needs {grid[0] * grid[1]} SMs, this GPU has {sms}")',
         f"size = steps * batch * {columns}",
-        f"published = torch.full((size,), -1, dtype={BITS[members.operand]}, device=device)",
+        *_exchange(layout, BITS[members.operand], total),
     ]
     returned: list[str] = []
     results: list[str] = []
-    arguments: list[str] = ["published"]
+    arguments = ["published", *(["flags"] if layout.piece else [])]
     weights = iter(packed)
     for number, run in enumerate(members.runs):
         member = members.all[run.first]
@@ -107,6 +107,16 @@ def wrapper(members: Members, layout: Layout, name: str, kernels: str, helpers: 
         packed=tuple(packed),
         free=frozenset({"steps", "batch"}),
     )
+
+
+def _exchange(layout: Layout, kind: str, ctas: int) -> list[str]:
+    """Lines that allocate what CTAs publish, and how they tell one another of it."""
+    if not layout.piece:
+        return [f"published = torch.full((size,), -1, dtype={kind}, device=device)"]
+    return [
+        f"published = torch.empty((size,), dtype={kind}, device=device)",
+        f"flags = torch.zeros((grid[1] * {ctas},), dtype=torch.int32, device=device)",
+    ]
 
 
 def _values(member: Member) -> list[str]:

@@ -30,9 +30,11 @@ class Tile:
         return (self.rows + self.columns) * self.inner * STAGES_SHARED_BYTES * self.stages
 
 
-# Largest first. 64 × 64 × 64 gives the 2048 × 256 result of the reference case 128 programs, one for nearly
-# each of an H100's 132 SMs.
+# Largest first. 128 × 256 reads least for what the tensor cores compute, where shared memory holds it.
+# 64 × 64 × 64 gives the 2048 × 256 result of the reference case 128 programs, one for nearly each of an
+# H100's 132 SMs.
 TILES = (
+    Tile(128, 256, 32, 8, 4),
     Tile(128, 128, 32, 8, 4),
     Tile(128, 64, 32, 4, 4),
     Tile(64, 64, 64, 4, 4),
@@ -42,6 +44,7 @@ TILES = (
     Tile(32, 32, 64, 4, 3),
     Tile(16, 32, 64, 4, 3),
 )
+GROUP = 16  # tiles of rows that read the same columns of the weight one after another
 ENOUGH = 0.7  # of the SMs with a program each: smaller tiles would read the operands more often
 
 
@@ -60,13 +63,19 @@ def choose_tile(rows: int, columns: int, inner: int, gpu: Gpu) -> Tile:
 
 DOTS = {
     "float32": 'tl.dot(x, tl.trans(w), acc, input_precision="tf32x3")',
-    "tf32": 'tl.dot(nearest_tf32(x), tl.trans(nearest_tf32(w)), acc, input_precision="tf32")',
+    "tf32": 'tl.dot(nearest_tf32(x), tl.trans(w), acc, input_precision="tf32")',
     "float16": "tl.dot(x.to(tl.float16), tl.trans(w.to(tl.float16)), acc)",
     "bfloat16": "tl.dot(x.to(tl.bfloat16), tl.trans(w.to(tl.bfloat16)), acc)",
 }
-USES = {
-    "tf32": frozenset({"nearest_tf32"})
-}  # helpers of ops.HELPERS; rounding errs half as far as dropping bits
+# Helpers of ops.HELPERS. Rounding errs half as far as dropping bits; weights are rounded beforehand, so that
+# tensor cores read them where the loads leave them.
+USES = {"tf32": frozenset({"nearest_tf32"})}
+ROUNDED = '''def rounded_to_tf32(weight):
+    """weight with TF32's ten bits of fraction, the nearest: the tensor cores would drop the others."""
+    bits = weight.contiguous().view(torch.int32)
+    rounded = ((bits + 0x1000) & -0x2000).view(torch.float32)
+    return torch.where(weight == weight, rounded, weight)
+'''
 EPILOGUES = {"tanh": "tanh(acc)", "sigmoid": "sigmoid(acc)", "relu": "tl.maximum(acc, 0.0)"}
 
 
@@ -80,7 +89,8 @@ def kernel(precision: str, activations: frozenset[str]) -> str:
     epilogue = "".join(
         f'    if ACTIVATION == "{name}":\n        acc = {EPILOGUES[name]}\n' for name in sorted(activations)
     )
-    return _KERNEL.replace("DOT", DOTS[precision]).replace("    # epilogue\n", epilogue)
+    text = _KERNEL.replace("GROUP", str(GROUP)).replace("DOT", DOTS[precision])
+    return text.replace("    # epilogue\n", epilogue)
 
 
 _KERNEL = '''@triton.jit
@@ -91,9 +101,16 @@ def project_kernel(
     HAS_BIAS: tl.constexpr, ROWS_LAST: tl.constexpr, ACTIVATION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
-    """out = x @ weight.T + bias over the last axis of x [rows // group, group, INNER]."""
-    row = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    column = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    """out = x @ weight.T + bias over the last axis of x [rows // group, group, INNER].
+
+    GROUP tiles of rows go through all columns together, so that L2 holds what they share.
+    """
+    tiles_n: tl.constexpr = (COLUMNS + BLOCK_N - 1) // BLOCK_N
+    first_m = tl.program_id(0) // (GROUP * tiles_n) * GROUP
+    within = tl.program_id(0) % (GROUP * tiles_n)
+    together = tl.minimum(tl.cdiv(rows, BLOCK_M) - first_m, GROUP)
+    row = (first_m + within % together) * BLOCK_M + tl.arange(0, BLOCK_M)
+    column = within // together * BLOCK_N + tl.arange(0, BLOCK_N)
     first = (row // group).to(tl.int64)
     second = row % group
     x_rows = x_ptr + first * stride_x0 + second * stride_x1
@@ -130,7 +147,7 @@ WRAPPER = '''def project(x, weight, bias, tile, rows_last=False, activation=None
     strides = (width * group, 1, group) if rows_last else (width * group, width, 1)
     out = torch.empty_strided((outer, group, width), strides, device=x.device, dtype=torch.float32)
     block_m, block_n, block_k, warps, stages = tile
-    project_kernel[((rows + block_m - 1) // block_m, (width + block_n - 1) // block_n)](
+    project_kernel[((rows + block_m - 1) // block_m * ((width + block_n - 1) // block_n),)](
         sequence, weight, weight if bias is None else bias.contiguous(), out, rows, group,
         *sequence.stride(), *weight.stride(), width, inner,
         bias is not None, rows_last, activation, block_m, block_n, block_k,

@@ -179,6 +179,7 @@ class _File:
     def _wrappers(self) -> list[str]:
         texts = [EXPECT, *([HELD] if self.prepared else [])]
         if any(isinstance(step, Projection) for step in self.steps):
+            texts += [emit_gemm.ROUNDED] if self.precision == "tf32" else []
             texts.append(emit_gemm.WRAPPER)
         multiplied = [step for step in self.steps if isinstance(step, Dense)]
         if multiplied:
@@ -206,6 +207,9 @@ class _File:
             if isinstance(step, Call):
                 made.append(self.writer.statement(step))
                 outside.update(reads(step))
+            elif isinstance(step, Projection):
+                made.append(f"{self._rounded_name(step)} = {self._rounded(step)}")
+                outside.add(step.weight)
             else:
                 made += self._pack(*step)
                 outside.update(step[1].weights)
@@ -241,18 +245,24 @@ class _File:
             lines.append(f'torch._assert(torch.isfinite({name}).all(), "{name}: beyond float16\'s range")')
         return lines
 
+    def _rounded(self, product: Projection) -> str:
+        return f"rounded_to_tf32({self.value(product.weight)})"
+
+    def _rounded_name(self, product: Projection) -> str:
+        return f"{self.value(product.name)}_weight"
+
     def _packed_name(self, launch: Launch, name: str) -> str:
         function = launch.emitted.function
         return name if name.startswith(function) else f"{function}_{name}"
 
-    def _prepared(self) -> list[Call | tuple[Launch, Packed]]:
-        """Calls that read parameters alone, then the weights that the kernels want packed.
+    def _prepared(self) -> list[Call | Projection | tuple[Launch, Packed]]:
+        """Calls that read parameters alone, then weights: of products, rounded, and as the loops want them.
 
         The calls leave the forward; a call whose result nothing reads outside of them stays a local.
         """
         known = set(self.network.parameters)
         known |= {name for name, source in self.same_as.items() if source in known}
-        calls: list[Call | tuple[Launch, Packed]] = []
+        calls: list[Call | Projection | tuple[Launch, Packed]] = []
         for step in list(self.steps):
             if (
                 isinstance(step, Call)
@@ -264,6 +274,8 @@ class _File:
                 known.update(binds(step))
                 known |= {name for name, source in self.same_as.items() if source in known}
                 self.steps.remove(step)
+        if self.precision == "tf32":
+            calls += [s for s in self.steps if isinstance(s, Projection) and s.weight in known]
         for launch in self.launches:
             for packed in launch.emitted.packed:
                 if not known.issuperset(packed.weights):
@@ -282,6 +294,8 @@ class _File:
         for made in self.prepared:
             if isinstance(made, Call):
                 found += [self.value(name) for name in binds(made) if name in wanted]
+            elif isinstance(made, Projection):
+                found.append(self._rounded_name(made))
             else:
                 found.append(self._packed_name(made[0], made[1].name))
         return found
@@ -348,9 +362,12 @@ class _File:
         for size in left[:-1]:
             rows *= size
         tile = emit_gemm.choose_tile(rows, width, inner, self.gpu)
+        weight = self.value(product.weight)
+        if self.precision == "tf32":
+            weight = self._rounded_name(product) if product in self.prepared else self._rounded(product)
         arguments = [
             self.value(product.left),
-            self.value(product.weight),
+            weight,
             self.value(product.bias) if product.bias else "None",
             f"tile=({tile.rows}, {tile.columns}, {tile.inner}, {tile.warps}, {tile.stages})",
         ]

@@ -87,6 +87,7 @@ class Trial:
         repeats: the second side's loop.
         rules: by which it was decided: those of the record, without the looks there was no time for.
         pairs, noise_pairs: the two medians of every block, microseconds, in the order taken.
+        seconds: that the verdict took; 0 where an older record does not say.
     """
 
     added: float
@@ -97,9 +98,10 @@ class Trial:
     rules: Rules
     pairs: Medians
     noise_pairs: Medians
+    seconds: float = 0.0
 
     @classmethod
-    def of(cls, verdict: SpeedVerdict, added: float, repeats: int) -> Trial:
+    def of(cls, verdict: SpeedVerdict, added: float, repeats: int, seconds: float) -> Trial:
         return cls(
             added,
             repeats,
@@ -109,6 +111,7 @@ class Trial:
             verdict.rules,
             _medians(verdict.pairs),
             _medians(verdict.noise_pairs),
+            seconds,
         )
 
 
@@ -212,7 +215,9 @@ def take(
         if time.monotonic() >= until:
             return
         repeats = calibration.repeats_for(added)
-        yield Trial.of(compare(source, with_repeats(source, repeats)), added, repeats)
+        began = time.monotonic()
+        verdict = compare(source, with_repeats(source, repeats))
+        yield Trial.of(verdict, added, repeats, time.monotonic() - began)
 
 
 def summarise(trials: Sequence[Trial]) -> list[Summary]:
@@ -337,7 +342,8 @@ def record(options: argparse.Namespace) -> AlarmRecord:
         until=until,
     ):
         trials.append(trial)
-        print(f"{len(trials)}: {100.0 * trial.added:g} % added: {trial.outcome}", file=sys.stderr)
+        told = f"{trial.outcome}, {len(trial.pairs)} blocks, {trial.seconds:.1f} s"
+        print(f"{len(trials)}: {100.0 * trial.added:g} % added: {told}", file=sys.stderr)
     commit, dirty = this_commit(options.commit)
     return AlarmRecord(
         name=NAME,

@@ -12,8 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
+from tilewright.errors import ProblemError
 from tilewright.judge.cell.outside import started
+from tilewright.judge.cell.prints import print_of
+from tilewright.judge.trial import Case
 
 pytestmark = pytest.mark.interpreted
 
@@ -80,3 +84,58 @@ def test_an_interrupt_from_the_terminal_is_told_once(tmp_path: Path) -> None:
     said, _ = process.communicate(timeout=60)
     assert (process.returncode, said.strip()) == (130, b"error: interrupted")
     assert psutil.wait_procs(others, timeout=30)[1] == []
+
+
+KEEPS = """
+import torch
+
+class ModelNew(torch.nn.Module):
+    def __init__(self, table):
+        super().__init__()
+        self.table = table
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+
+    def forward(self, x):
+        return self.table + x
+"""
+
+
+def test_a_constructor_s_argument_outlives_the_messages_that_follow() -> None:
+    """A cell maps what it is sent, and the next message lies in the same place."""
+    table = torch.arange(12.0).reshape(4, 3).t()
+    with started("cpu", KEEPS) as cell:
+        cell.command("open", source=KEEPS, path="keeps.py")
+        cell.command("build", init_inputs=[table], seed=0, padding_bytes=0)
+        cell.command("load", values={"weight": torch.full((3,), 5.0)})
+        cell.command("prepare")
+        answer = cell.command("call", inputs=[torch.full((3, 4), 7.0)], seed=0, fresh=True)
+        held = cell.command("state", key=1).values["parameters"]
+    assert torch.equal(answer.values["outputs"].tensor, table + 7.0)
+    assert held == {"weight": print_of(torch.full((3,), 5.0), 1)}
+
+
+def test_a_command_may_be_served_while_the_reference_is_made() -> None:
+    def fails() -> torch.nn.Module:
+        raise ProblemError("raises")
+
+    said: list[str] = []
+    with started("cpu", KEEPS) as cell:
+        case = Case(
+            problem=None,  # type: ignore[arg-type]
+            problem_path="problem.py",
+            text="",
+            cell=cell,
+            source=KEEPS,
+            mapping=None,
+            precision=None,
+            device=torch.device("cpu"),
+            announce=said.append,
+        )
+        case.command("open", source=KEEPS, path="keeps.py")
+        made, answer = case.beside(torch.nn.ReLU, "shapes", init_inputs=[torch.zeros(3)])
+        assert isinstance(made, torch.nn.ReLU)
+        assert answer.values["parameters"] == {"weight": [3]}
+        with pytest.raises(ProblemError):
+            case.beside(fails, "shapes", init_inputs=[])
+        assert case.command("observed").values == {"findings": []}  # no answer to what came before
+    assert said[1:4] == ["candidate", "reference", "candidate"]

@@ -232,7 +232,7 @@ class FeignedLane(Lane):
 
 
 def feigned_blocks(track: Feigned) -> Blocks:
-    blocks = Blocks(track, [("one", None), ("two", None)], "device time, cold L2")  # type: ignore[arg-type]
+    blocks = Blocks(track, [("one", None), ("two", None)], "device time, cold L2", Rules())  # type: ignore[arg-type]
     blocks._compare = lambda: False  # type: ignore[method-assign]
     return blocks
 
@@ -316,6 +316,24 @@ def test_threes_of_cells_start_together_where_there_is_room() -> None:
         assert track.running == 3  # those whose turn is over are gone
         blocks.pair_block()
         assert len(track.started) == 2
+
+
+def test_no_more_cells_start_than_the_next_look_takes() -> None:
+    track = Feigned()
+    with contextlib.closing(feigned_blocks(track)) as blocks:
+        blocks.at_once = 5
+        blocks.start(more=1)
+        blocks.replace()  # by the one that compiles
+        blocks.replace()
+        for _ in range(sampling.MEASURED + Rules().noise_blocks + Rules().looks[0]):
+            blocks.pair_block()
+        assert [len(lanes) // 3 for lanes in track.started] == [5]
+        for _ in range(Rules().looks[1] - Rules().looks[0]):
+            blocks.pair_block()
+        assert [len(lanes) // 3 for lanes in track.started] == [5, 1]
+        for _ in range(Rules().looks[2] - Rules().looks[1]):
+            blocks.pair_block()
+        assert [len(lanes) // 3 for lanes in track.started] == [5, 1, 3]
 
 
 @settings(max_examples=100, deadline=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +17,8 @@ from tilewright.judge.answer.budget import Expected, Undecidable
 from tilewright.judge.answer.compare import flatten, rebuilt
 from tilewright.judge.answer.diagnose import diagnose
 from tilewright.judge.cell.outside import Cell
+from tilewright.judge.cell.prints import print_of
+from tilewright.judge.cell.protocol import DTYPES
 from tilewright.judge.failures import DEVICE_FAULT, CandidateFailure
 from tilewright.judge.inputs.constants import integer_literals, size_constants
 from tilewright.judge.inputs.generality import generality
@@ -157,10 +159,13 @@ class Session:
         Raises:
             Refuted: it does something that is not allowed.
         """
-        if self._late():
-            self._note("other sizes, strided and misaligned inputs not tried, no time left")
-        else:
-            self._found(*generality(case, instance.seed ^ 8))
+        untried: list[str] = []
+        for what, tried in generality(case, instance.seed ^ 8):
+            if self._late():
+                untried.append(what)
+            else:
+                self._found(*tried())
+        self._untried(untried)
         self._found(*self._observed())
         allowed = [Kind(kind) for kind in self.payload["allow"]]
         breaches = forbidden(self.answer.findings, allowed)
@@ -214,11 +219,12 @@ class Session:
         second = self._call(case, instance, instance.inputs, truth=drawn.truth, fresh=True, keep=True)
         self._must_agree(case, fitted, instance, second, "when it is called again")
         self._unchanged(case, first, "changes when the forward is called again", earlier=True)
-        held = case.command("state").values["parameters"]
+        key = secrets.randbits(62)
+        held = case.command("state", key=key).values["parameters"]
         wanted = state_of(instance.reference)
         for name in held.keys() & instance.pairs.keys():
-            own = held[name].tensor
-            if not same(wanted[instance.pairs[name]].detach().to(own), own):
+            dtype = DTYPES.get(str(held[name]["dtype"]), torch.float32)
+            if held[name] != print_of(wanted[instance.pairs[name]].to(dtype), key):
                 raise Refuted(Outcome.MISMATCH, f"parameter {name} was changed by the forward")
 
     def _beside(self, case: Case, fitted: Fit, instance: Instance, drawn: Called) -> None:
@@ -244,8 +250,7 @@ class Session:
                 self._must_agree(case, fitted, instance, called, regime.name)
         if self.on_gpu and not self._late() and (broken := again(guarded=True).broken):
             raise Refuted(Outcome.STRAY_ACCESS, "; ".join(broken))
-        if untried:
-            self._note(f"not tried, no time left: {'; '.join(untried)}")
+        self._untried(untried)
         if instance.pairs and not self._late():
             changed = with_new_parameters(case, instance, instance.seed ^ 1)
             called = self._call(case, changed, changed.inputs, fresh=True)
@@ -371,6 +376,10 @@ class Session:
                 i: other for i, other in enumerate(expected) if i != at and isinstance(other, Expected)
             },
         )
+
+    def _untried(self, what: Sequence[str]) -> None:
+        if what:
+            self._note(f"not tried, no time left: {'; '.join(what)}")
 
     def _note(self, text: str) -> None:
         self.answer = replace(self.answer, notes=(*self.answer.notes, text))

@@ -12,6 +12,7 @@ from torch import nn
 
 from tilewright.errors import KernelFileError, Where
 from tilewright.judge.answer.compare import rebuilt
+from tilewright.judge.drawing import SharedDraws
 from tilewright.judge.failures import reference_code
 from tilewright.judge.parameters import match_parameters
 from tilewright.problem import ProblemModule, call_piece, import_source
@@ -48,8 +49,10 @@ def draw(problem: ProblemModule, path: str, seed: int, device: torch.device) -> 
         ProblemError: get_init_inputs or get_inputs does not run.
     """
     seed_everything(seed)
-    init_inputs = call_piece(problem, "get_init_inputs", path)
-    return init_inputs, moved(call_piece(problem, "get_inputs", path), device)
+    with SharedDraws():
+        init_inputs = call_piece(problem, "get_init_inputs", path)
+        inputs = call_piece(problem, "get_inputs", path)
+    return init_inputs, moved(inputs, device)
 
 
 def build_reference(
@@ -62,8 +65,9 @@ def build_reference(
     """
     with reference_code(path):
         seed_everything(seed)
-        model: nn.Module = problem.model(*cloned(init_inputs)).to(device)
-    return model
+        with SharedDraws():
+            model: nn.Module = problem.model(*cloned(init_inputs))
+        return model.to(device)
 
 
 def build_candidate(
@@ -80,7 +84,8 @@ def build_candidate(
         AmbiguousParameters: they match in more than one way, or not at all.
     """
     seed_everything(seed)
-    model = model_new(*cloned(init_inputs))
+    with SharedDraws():
+        model = model_new(*cloned(init_inputs))
     own, state = state_of(model), state_of(reference)
     parameters = {name: tuple(value.shape) for name, value in model.named_parameters()}
     buffers = {name: tuple(value.shape) for name, value in model.named_buffers()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,11 +17,12 @@ from tilewright.judge.answer.compare import Comparison, compare, flatten, struct
 from tilewright.judge.answer.precision import Float64, is_real, plain_arithmetic
 from tilewright.judge.cell.outside import Answer, Cell
 from tilewright.judge.cell.protocol import PLAIN, Received, Unsendable, opened
-from tilewright.judge.failures import one_line, reference_code
+from tilewright.judge.failures import CandidateFailure, one_line, reference_code
 from tilewright.judge.sides import apply, build_reference, cloned, draw, forward, pairs, state_of
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import ProblemModule
 
+HOST = torch.device("cpu")
 MOST_PADDING_BYTES = 2**24  # before an instance; the memory around it is cut from blocks of 2 and 20 MiB
 
 
@@ -66,9 +68,33 @@ class Case:
             CandidateFailure: the candidate failed.
             Undecidable: an argument cannot be handed to another process.
         """
+        return self._asked(name, arguments)()
+
+    def beside(
+        self, work: Callable[[], nn.Module], name: str, /, **arguments: Any
+    ) -> tuple[nn.Module, Answer]:
+        """Have the cell serve a command while this process does some work of the reference's.
+
+        Raises:
+            CandidateFailure, Undecidable: see `command`.
+            ProblemError: the work raised it, whatever the candidate did.
+        """
+        wait = self._asked(name, arguments)
+        self.announce("reference")
+        try:
+            done = work()
+        except Exception:
+            self.announce("candidate")
+            with contextlib.suppress(CandidateFailure):  # else the next command would get this answer
+                wait()
+            raise
+        self.announce("candidate")
+        return done, wait()
+
+    def _asked(self, name: str, arguments: Mapping[str, Any]) -> Callable[[], Answer]:
         self.announce("candidate")
         try:
-            return self.cell.command(name, **arguments)
+            return self.cell.ask(name, **arguments)
         except Unsendable as error:
             raise Undecidable(str(error)) from error
 
@@ -139,28 +165,38 @@ def build(case: Case, seed: int) -> Instance:
     """
     case.announce("reference")
     init_inputs, inputs = draw(case.problem, case.problem_path, seed, case.device)
-    reference = build_reference(case.problem, case.problem_path, init_inputs, seed, case.device)
-    padding = secrets.randbelow(MOST_PADDING_BYTES)
-    shapes = case.command("build", init_inputs=init_inputs, seed=seed, padding_bytes=padding).values
-    matched = pairs(reference, shapes["parameters"], shapes["buffers"], case.mapping)
-    instance = Instance(seed, init_inputs, inputs, reference, matched)
-    _load(case, instance)
-    return instance
+    reference, built = case.beside(
+        lambda: build_reference(case.problem, case.problem_path, init_inputs, seed, HOST),
+        "build",
+        init_inputs=init_inputs,
+        seed=seed,
+        padding_bytes=secrets.randbelow(MOST_PADDING_BYTES),
+    )
+    matched = pairs(reference, built.values["parameters"], built.values["buffers"], case.mapping)
+    return Instance(seed, init_inputs, inputs, _loaded(case, reference, matched), matched)
 
 
 def with_new_parameters(case: Case, instance: Instance, seed: int) -> Instance:
     """The same candidate with other values in its parameters' own memory, and inputs drawn anew."""
     case.announce("reference")
     _, inputs = draw(case.problem, case.problem_path, seed, case.device)
-    reference = build_reference(case.problem, case.problem_path, instance.init_inputs, seed, case.device)
-    changed = Instance(seed, instance.init_inputs, inputs, reference, instance.pairs)
-    _load(case, changed)
-    return changed
+    reference = build_reference(case.problem, case.problem_path, instance.init_inputs, seed, HOST)
+    return replace(instance, seed=seed, inputs=inputs, reference=_loaded(case, reference, instance.pairs))
 
 
-def _load(case: Case, instance: Instance) -> None:
-    state = state_of(instance.reference)
-    case.command("load", values={new: state[old] for new, old in instance.pairs.items()})
+def _loaded(case: Case, reference: nn.Module, matched: Mapping[str, str]) -> nn.Module:
+    """Give the candidate the reference's parameters; returns the reference on the device.
+
+    They are sent from the host, where they were drawn, while the reference moves.
+    """
+
+    def move() -> nn.Module:
+        with reference_code(case.problem_path):
+            return reference.to(case.device)
+
+    state = state_of(reference)
+    moved, _ = case.beside(move, "load", values={new: state[old] for new, old in matched.items()})
+    return moved
 
 
 def call(

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -106,6 +106,14 @@ class Cell:
             CandidateFailure: the candidate raised, or its process ended or broke the protocol.
             Unsendable: an argument cannot be handed over.
         """
+        return self.ask(name, **arguments)()
+
+    def ask(self, name: str, /, **arguments: Any) -> Callable[[], Answer]:
+        """Send a command; returns what waits for its answer, to be called once, before the next command.
+
+        Raises:
+            CandidateFailure, Unsendable: see `command`; what is returned raises the former too.
+        """
         _ = self.isolation
         nonce = secrets.token_hex(8)
         values = self.writer.message(arguments, pickled=True)
@@ -114,6 +122,9 @@ class Cell:
             self.channel.send({"command": name, "nonce": nonce, "arguments": values})
         except ProtocolError as error:
             raise self._ended() from error
+        return lambda: self._answer(nonce, began)
+
+    def _answer(self, nonce: str, began: float) -> Answer:
         reply = self._receive()
         seconds = time.perf_counter() - began
         if reply.get("nonce") != nonce:

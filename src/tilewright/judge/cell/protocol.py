@@ -1,15 +1,17 @@
 """What travels between the judge and a cell: one JSON message at a time, and tensors as raw bytes.
 
 Messages go through pipes, each with its length in front. The bytes of tensors lie in a file of the
-direction's own, which its reader reads and never maps, so that a writer who cuts it short is an error
-and no crash. Arguments for a candidate may hold any Python object and are pickled; nothing that comes
-back is ever unpickled, since unpickling runs code.
+direction's own. What comes back is read and never mapped, so that a writer who cuts it short is an error
+and no crash; a cell maps what the judge sends, as it copies all of it once more anyway. Arguments for a
+candidate may hold any Python object and are pickled; nothing that comes back is ever unpickled, since
+unpickling runs code.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import mmap
 import os
 import pickle
 import struct
@@ -45,9 +47,10 @@ class Unsendable(Exception):
 
 @dataclass(frozen=True)
 class Received:
-    """A tensor that came out of a cell, on the CPU, and what it was there.
+    """A tensor that came from the other process, on the CPU, and what it was there.
 
     Args:
+        tensor: in a cell it holds its values only until the next message comes.
         device: "cpu" or "cuda" in the cell.
         kind: "Tensor" or "Parameter", else the full name of its class, which may compute behind the scenes.
     """
@@ -199,7 +202,8 @@ class Writer:
             "kind": PLAIN.get(type(tensor), f"{type(tensor).__module__}.{type(tensor).__qualname__}"),
             "grad": bool(tensor.requires_grad),
         }
-        self.at += count * tensor.element_size()
+        size = count * tensor.element_size()
+        self.at += -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY  # a map begins there
         return described
 
     def _store(self, data: memoryview) -> None:
@@ -217,7 +221,7 @@ class Reader:
 
     Args:
         path: the file of that direction.
-        trusted: whether pickles are opened.
+        trusted: whether pickles are opened, and bytes mapped.
     """
 
     def __init__(self, path: Path, *, trusted: bool) -> None:
@@ -268,11 +272,24 @@ class Reader:
             raise ProtocolError("a tensor of impossible shape")
         if 0 not in shape and extent(shape, strides) > count:
             raise ProtocolError("a tensor larger than its bytes")
+        flat = self._mapped(count, dtype, at) if self.trusted and count else self._read(count, dtype, at)
+        tensor = torch.as_strided(flat, shape, strides)
+        return Received(tensor.requires_grad_(grad) if grad else tensor, device, kind)
+
+    def _mapped(self, count: int, dtype: torch.dtype, at: int) -> torch.Tensor:
+        """The bytes where they lie; what is written there stays private."""
+        size = count * dtype.itemsize
+        try:
+            memory = mmap.mmap(self.file.fileno(), size, access=mmap.ACCESS_COPY, offset=at)
+        except (OSError, ValueError) as error:
+            raise ProtocolError("bytes of a tensor are missing") from error
+        return torch.frombuffer(memory, dtype=torch.uint8).view(dtype)
+
+    def _read(self, count: int, dtype: torch.dtype, at: int) -> torch.Tensor:
         flat = torch.empty(count, dtype=dtype)
         if count:
             self._fill(memoryview(flat.view(torch.uint8).numpy()), at)
-        tensor = torch.as_strided(flat, shape, strides)
-        return Received(tensor.requires_grad_(grad) if grad else tensor, device, kind)
+        return flat
 
     def _fill(self, buffer: memoryview, at: int) -> None:
         while buffer:

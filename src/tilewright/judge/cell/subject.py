@@ -18,7 +18,9 @@ import triton.language as tl
 from torch import nn
 
 from tilewright.judge.answer.compare import flatten
+from tilewright.judge.cell.prints import print_of
 from tilewright.judge.cell.protocol import Received, extent, opened
+from tilewright.judge.drawing import SharedDraws
 from tilewright.judge.failures import CandidateFailure, candidate_code
 from tilewright.judge.interpreted import assembly, beforehand, cooperative, guards, language, memory
 from tilewright.judge.interpreted.interpreter import ConfigChoice, Tally, order_of_programs, repair
@@ -103,7 +105,7 @@ class Subject:
             for size in (padding_bytes, padding_bytes % SMALL_BYTES)
         ]
         seed_everything(seed)
-        with self._candidate(), self._poisoned():
+        with self._candidate(), self._poisoned(), SharedDraws():
             self.model = self.model_new(*_plain(init_inputs))
         return _shapes(self.model)
 
@@ -231,10 +233,10 @@ class Subject:
         self._wait()
         return {"inputs": self.given}
 
-    def state(self) -> dict[str, Any]:
-        """What parameters hold now."""
+    def state(self, key: int) -> dict[str, Any]:
+        """What parameters hold now, as `prints.print_of` has it."""
         assert self.model is not None
-        return {"parameters": dict(self.model.named_parameters())}
+        return {"parameters": {name: print_of(held, key) for name, held in self.model.named_parameters()}}
 
     def cost(self, inputs: list[Any], seed: int) -> dict[str, Any]:
         """What one forward would cost under the interpreter, from a sample of its programs."""
@@ -356,7 +358,7 @@ def _shapes(model: nn.Module) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Received tensors as they came, on the CPU."""
-    return opened(lambda received: received.tensor, value)
+    return opened(lambda received: _copied(received.tensor, torch.device("cpu"), 0), value)
 
 
 def _form(tensor: torch.Tensor) -> tuple[Any, ...]:

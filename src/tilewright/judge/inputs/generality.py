@@ -6,8 +6,9 @@ raising. One that answers wrongly instead will do so in somebody's model. Judge'
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,13 +28,16 @@ REFUSALS = frozenset({Outcome.ERROR, Outcome.COMPILE_ERROR, Outcome.NOT_CHECKED}
 MOST_SIZES = 8
 
 
-def generality(case: Case, seed: int) -> list[Finding]:
-    """Other sizes, strided inputs and misaligned ones, each tried once.
+def generality(case: Case, seed: int) -> Iterator[tuple[str, Callable[[], list[Finding]]]]:
+    """What there is to try, each once, and what tries it: other sizes, strided inputs and misaligned ones."""
+    for name, value in other_sizes(case.text):
+        yield f"another {name}", partial(_at_size, case, name, value)
+    yield "strided and misaligned inputs", partial(_placed_otherwise, case, seed)
 
-    Raises:
-        CandidateFailure: the candidate cannot be built once more.
-    """
-    found = [finding for name, value in other_sizes(case.text) if (finding := _at_size(case, name, value))]
+
+def _placed_otherwise(case: Case, seed: int) -> list[Finding]:
+    """Raises CandidateFailure where the candidate cannot be built once more."""
+    found: list[Finding] = []
     instance = build(case, seed)
     strided = apply(strided_copy, instance.inputs)
     unlike = any(
@@ -77,7 +81,7 @@ def strided_copy(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def _at_size(case: Case, name: str, value: int) -> Finding | None:
+def _at_size(case: Case, name: str, value: int) -> list[Finding]:
     other = with_sizes(case.text, {name: value})
 
     def at_size() -> Called:
@@ -88,11 +92,11 @@ def _at_size(case: Case, name: str, value: int) -> Finding | None:
     try:
         wrong = _wrong(at_size)
     except (ProblemError, AmbiguousParameters, Undecidable):  # this size is not free
-        return None
+        return []
     if not wrong:
-        return None
+        return []
     was = size_constants(case.text)[name].value
-    return Finding(Kind.SIZES, f"wrong at {name} {was} → {value}, which it does not refuse: {wrong}")
+    return [Finding(Kind.SIZES, f"wrong at {name} {was} → {value}, which it does not refuse: {wrong}")]
 
 
 def _called(case: Case, instance: Instance, inputs: list[Any], **how: Any) -> Called:

@@ -3,13 +3,14 @@
 What can favour a side and is not its code is drawn anew in every block: instances, the memory they lie in,
 inputs, which of the first side's two cells stands for it, and the order of all of that. What lasts as long
 as a process (where its kernels and its context lie, what it autotuned) cannot be, so all three cells are
-replaced every few blocks. As starting cells takes seconds, however many start side by side, several threes
-are started at once where the machine has room; they idle until their turn comes.
+replaced every few blocks. As starting cells takes seconds, those that the next look takes are started at
+once where the machine has room; they idle until their turn comes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import time
@@ -23,10 +24,11 @@ from tilewright.judge.speed.audit import clock_fault
 from tilewright.judge.speed.decision import decide
 from tilewright.judge.speed.lane import Lane
 from tilewright.judge.speed.model import CONDITIONS, Block, Rules, SpeedVerdict
-from tilewright.judge.speed.timing import WARM_UPS, Track, again, forget_readings
+from tilewright.judge.speed.timing import WARM_UPS, Track, again, close_all, forget_readings
 from tilewright.judge.verdict import Outcome
 
 SAMPLES = 5  # of a side in a block
+MEASURED = 2  # blocks by which the time of one is known, before any that counts
 COMPARED = 8  # one block in so many has outputs compared, on average
 # Then all cells are replaced. Starting them takes seconds, so not after every block. Simulated, 8 keep the
 # rate of false alarms as long as processes differ by no more than twice what blocks do; 4 far beyond that.
@@ -42,28 +44,37 @@ class Blocks:
     Args:
         sides: label and text of the first side and of the second; None for the reference.
         condition: one of CONDITIONS.
+        rules: say after how many blocks the samples are looked at.
     """
 
-    def __init__(self, track: Track, sides: Sequence[tuple[str, str | None]], condition: str) -> None:
+    def __init__(
+        self, track: Track, sides: Sequence[tuple[str, str | None]], condition: str, rules: Rules
+    ) -> None:
         first, second = sides
         self.track = track
         self.sides = (first, first, second)
         self.clock, self.cold = CONDITIONS[condition]
         self.lanes: list[Lane] = []
         self.left = 0  # blocks until the cells are replaced
+        self.taken = 0
+        self.looks = [MEASURED + rules.noise_blocks + look for look in rules.looks]
         self.waiting: list[list[Lane]] = []  # threes of cells whose turn will come
         self.at_once = _threes(track.free_bytes(), os.cpu_count() or 1)
 
     def close(self) -> None:
         """End all cells."""
-        for lanes in (self.lanes, *self.waiting):
-            for lane in lanes:
-                lane.close()
+        close_all([lane for lanes in (self.lanes, *self.waiting) for lane in lanes])
         self.waiting = []
 
-    def start(self) -> None:
-        """Start as many threes of cells as may wait side by side."""
-        started = self.track.start(self.sides * self.at_once)
+    def start(self, more: int = 0) -> None:
+        """Start the threes of cells that the blocks up to the next look take, as far as there is room.
+
+        Args:
+            more: threes to start beside these.
+        """
+        blocks = min((look - self.taken for look in self.looks if look > self.taken), default=1)
+        threes = min(self.at_once, math.ceil(blocks / BLOCKS_OF_A_PROCESS) + more)
+        started = self.track.start(self.sides * threes)
         size = len(self.sides)
         self.waiting = [started[first : first + size] for first in range(0, len(started), size)]
 
@@ -74,8 +85,7 @@ class Blocks:
             CandidateFailure: a side cannot be imported, or raised.
         """
         kept = [(lane.cold, lane.warm) for lane in self.lanes] or [([], []) for _ in self.sides]
-        for lane in self.lanes:
-            lane.close()
+        close_all(self.lanes)
         if not self.waiting:
             self.start()
         self.lanes = self.waiting.pop()
@@ -104,6 +114,7 @@ class Blocks:
         if not self.left:
             self.replace()
         self.left -= 1
+        self.taken += 1
         order = self.track.order
         *firsts, second = self.lanes
         one, other = order.sample(firsts, 2)
@@ -168,8 +179,8 @@ def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda"
     """
     track = Track(payload, device)
     sides = [(label, source) for label, source in payload["sides"]]
-    with contextlib.closing(Blocks(track, sides, payload["condition"])) as blocks:
-        starting = _seconds(blocks.start) / blocks.at_once
+    with contextlib.closing(Blocks(track, sides, payload["condition"], rules)) as blocks:
+        starting = _seconds(lambda: blocks.start(more=1)) / len(blocks.waiting)
         blocks.replace()  # what it compiles, the cells after it find
         if not blocks.waiting:
             blocks.start()

@@ -40,7 +40,7 @@ def _row(record: Record) -> str:
     graph, our_graph = _least(wall, [x + IN_A_GRAPH for x in EAGER]), wall.get(OURS + IN_A_GRAPH)
     theirs = min((e for label, e in error.items() if label in EAGER), default=None), error.get(OURS)
     cells = [
-        record.name.replace("_", ", "),
+        record.name.replace("_", " "),
         *(_shown(value, "{:.2f}") for value in (eager, graph, ours, our_graph)),
         *(_shown(_ratio(*pair), "{:.1f}×") for pair in ((eager, ours), (graph, our_graph))),
         *(_shown(value, "{:.1e}") for value in theirs),

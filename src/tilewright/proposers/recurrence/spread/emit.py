@@ -10,6 +10,9 @@ Values are published with st.relaxed, from the registers that hold them, and rea
 several values: volatile loads at first, then ld.relaxed in a loop for words that lack one. What is stored
 once and whole is not seen in part: GPUs keep to that, although PTX promises it only for accesses
 of one size. `function.Function` says in which order a step does what, `reading` how it reads.
+
+Where weights are read from L2 every step (`streamed`), so are the states, by copies that no thread sees. There
+each CTA counts its steps in a flag, which it releases and others acquire.
 """
 
 from __future__ import annotations

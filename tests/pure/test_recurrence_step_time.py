@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tilewright.gpu.catalogue import find
-from tilewright.proposers.recurrence.plan.step_time import spread_us, stationary_us
+from tilewright.proposers.recurrence.plan.step_time import spread_us, stationary_us, streamed_us
 
 H200 = find("h200")
 KB = 1024
@@ -24,22 +24,43 @@ def test_stationary_steps_as_timed(instructions: int, triton_us: float, gluon_us
 
 
 @pytest.mark.parametrize(
-    ("instructions", "ctas", "exchanged", "summed", "timed_us"),
+    ("instructions", "ctas", "exchanged", "words", "summed", "timed_us"),
     [
-        (16, 96, 5 * KB, 0, 1.65),  # LSTM H=256, 10 rows, six layers
-        (16, 16, 8 * KB, 0, 1.75),  # one, 16 rows
-        (32, 32, 16 * KB, 0, 2.58),  # H=512
-        (64, 64, 32 * KB, 0, 4.38),  # H=1024
-        (32, 128, 32 * KB, 16 * KB, 6.64),  # the same by warps that share the columns
-        (64, 16, 32 * KB, 0, 4.03),  # Elman H=1024
-        (8, 128, 32 * KB, 4 * KB, 3.82),
+        (16, 96, 5 * KB, 4, 0, 1.65),  # LSTM H=256, 10 rows, six layers
+        (16, 16, 8 * KB, 4, 0, 1.73),  # one, 16 rows
+        (32, 32, 16 * KB, 8, 0, 2.58),  # H=512
+        (32, 32, 1 * KB, 8, 0, 1.79),  # one row
+        (64, 64, 32 * KB, 16, 0, 4.6),  # H=1024
+        (64, 64, 2 * KB, 16, 0, 3.07),  # one row
+        (32, 128, 32 * KB, 16, 16 * KB, 6.64),  # 16 rows, by warps that share the columns
+        (64, 16, 32 * KB, 16, 0, 4.2),  # Elman H=1024
+        (8, 128, 32 * KB, 16, 4 * KB, 3.82),
+        (16, 128, 2 * KB, 32, 2 * KB, 5.74),  # one row, by 4 warps that share the columns
+        (32, 128, 4 * KB, 32, 8 * KB, 6.89),  # H=2048
     ],
 )
 def test_spread_steps_as_timed(
-    instructions: int, ctas: int, exchanged: int, summed: int, timed_us: float
+    instructions: int, ctas: int, exchanged: int, words: int, summed: int, timed_us: float
 ) -> None:
-    expected = spread_us(instructions, ctas, exchanged, H200, summed_bytes=summed)
-    assert expected == pytest.approx(timed_us, rel=0.16)  # the root mean square of the fit's own errors
+    expected = spread_us(instructions, ctas, exchanged, H200, words=words, summed_bytes=summed)
+    assert expected == pytest.approx(timed_us, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("state", "weights", "pieces", "warps", "sums", "timed_us"),
+    # KB that a CTA reads; what the whole took, less the product before the loop at the rate that it had
+    [
+        (256, 256, 32, 8, 64 * 64, 12.25),  # LSTM H=2048, 64 rows: tiles of 64 rows and 16 units
+        (64, 256, 16, 4, 16 * 64, 7.95),  # 16 rows
+        (128, 64, 8, 4, 64 * 32, 6.75),  # H=1024, 64 rows: 8 units
+        (32, 64, 8, 4, 16 * 32, 3.78),  # Elman H=1024, 16 rows: 32 units
+    ],
+)
+def test_streamed_steps_as_timed(
+    state: int, weights: int, pieces: int, warps: int, sums: int, timed_us: float
+) -> None:
+    expected = streamed_us((state + weights) * KB, pieces, warps, sums, 0, H200)
+    assert expected == pytest.approx(timed_us, rel=0.16)
 
 
 def test_programs_beyond_the_multiprocessors_run_in_turn() -> None:

@@ -11,8 +11,8 @@ several values: volatile loads at first, then ld.relaxed in a loop for words tha
 once and whole is not seen in part: GPUs keep to that, although PTX promises it only for accesses
 of one size. `function.Function` says in which order a step does what, `reading` how it reads.
 
-Where weights are read from L2 every step (`streamed`), so are the states, by copies that no thread sees. There
-each CTA counts its steps in a flag, which it releases and others acquire.
+Where weights are read from L2 every step (`streamed`), so are states, by copies that no thread sees. There each
+CTA counts its steps in a flag, which it releases and others acquire.
 """
 
 from __future__ import annotations

@@ -141,6 +141,7 @@ def layouts(
                     sum(ctas) * tiles,
                     exchanged,
                     gpu,
+                    words=needs.words,
                     summed_bytes=needs.summed_bytes,
                     stream_bytes=streamed,
                 )
@@ -158,6 +159,7 @@ class _Needs(NamedTuple):
         shared_bytes: weights on their way to registers, and what a step holds.
         widest: columns of the widest tile.
         chain: a warp's matrix instructions that wait for the step before.
+        words: of 8 bytes, of a thread, in the rows of a state.
         summed_bytes: of the sums that warps add up, where they share the columns of a state.
     """
 
@@ -166,6 +168,7 @@ class _Needs(NamedTuple):
     shared_bytes: int
     widest: int
     chain: int
+    words: int
     summed_bytes: int
 
 
@@ -199,7 +202,7 @@ def _needs(
     operands = (arriving // warps + in_a_dot + sums) // (32 * 4)
     summed = warps * sums if split > 1 else 0
     step = max(arriving, summed, STEP_SHARED_BYTES)
-    return _Needs(weights, operands, staged + step, widest, chain, summed)
+    return _Needs(weights, operands, staged + step, widest, chain, arriving // (32 * warps * 8), summed)
 
 
 def choose(

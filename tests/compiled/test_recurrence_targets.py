@@ -80,6 +80,7 @@ def test_six_layers_of_lstm() -> None:
     built(Problem.from_file(ROOT / "benchmarks" / "problems" / "lstm.py"), "RTX 4090")
 
 
+@pytest.mark.parametrize("plan", ["spread", "streamed"])
 @pytest.mark.parametrize(
     ("gpu", "kind", "hidden"),
     [
@@ -88,8 +89,13 @@ def test_six_layers_of_lstm() -> None:
         ("RTX 5090", "RNN", 512),
     ],
 )
-def test_one_layer(gpu: str, kind: str, hidden: int) -> None:
-    assert "weights spread" in built(layer(kind, hidden), gpu)
+def test_one_layer(gpu: str, kind: str, hidden: int, plan: str) -> None:
+    assert f"weights {plan}" in built(layer(kind, hidden), gpu, plan=plan)
+
+
+@pytest.mark.parametrize("gpu", ["RTX 4090", "A100", "RTX 5090", "H200"])
+def test_weights_shared_by_many_rows_are_read_every_step(gpu: str) -> None:
+    assert "weights streamed" in built(with_a_head("LSTM", 1024, 64), gpu)
 
 
 @pytest.mark.parametrize("dialect", ["triton", "gluon"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from proposing import proposed
 
 from tilewright.contract import breaches
 from tilewright.gpu.catalogue import find
+from tilewright.gpu.model import Gpu
 from tilewright.judge.api import check
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
@@ -64,8 +66,8 @@ def problem(
 UNHURRIED = 120.0  # as an estimate made while other tests run comes out several times too long
 
 
-def written(posed: Problem, precision: str = "tf32", dialect: str = "triton") -> str:
-    proposals = proposed(posed, find("h200"), precision, dialect=dialect, plan="stationary")
+def written(posed: Problem, precision: str = "tf32", dialect: str = "triton", gpu: Gpu | None = None) -> str:
+    proposals = proposed(posed, gpu or find("h200"), precision, dialect=dialect, plan="stationary")
     assert proposals.candidates, proposals.notes
     return proposals.candidates[0].source
 
@@ -190,3 +192,22 @@ def test_weights_of_other_sizes_are_refused(hidden: int, outputs: int, named: st
         text=True,
     )
     assert f"ValueError: {named} is torch.float32" in run.stderr
+
+
+@pytest.mark.parametrize("l2_bytes", [2**25, 2**10])
+@pytest.mark.parametrize(
+    ("kind", "batch", "hidden", "directions", "precision"),
+    [("LSTM", 9, 20, 2, "tf32"), ("RNN", 17, 33, 1, "float32"), ("GRU", 8, 16, 2, "float16")],
+)
+def test_a_loop_reads_tiles_of_what_a_launch_of_its_own_computes(
+    kind: str, batch: int, hidden: int, directions: int, precision: str, l2_bytes: int
+) -> None:
+    cell = RNN.replace("bias={bias}", f"bias={{bias}}, bidirectional={directions == 2}")
+    sizes = {"steps": 4, "batch": batch, "inputs": 12, "hidden": hidden, "outputs": 3, "bias": True}
+    text = SOURCE.replace("nn.Linear({hidden}", f"nn.Linear({directions * hidden}")
+    posed = Problem.from_source(text.format(cell=cell.format(kind=kind, **sizes), body=HEAD, **sizes))
+    source = written(posed, precision, gpu=replace(find("h200"), l2_bytes=l2_bytes))
+    assert "tiled=True" in source
+    assert ("prefetch(" in source) == (l2_bytes == 2**10)
+    verdict = check(posed, source, precision=precision, interpreter_seconds=UNHURRIED)
+    assert verdict.correct, verdict.reason

@@ -36,8 +36,7 @@ class Emitted:
         notes: plan and budget figures for the file's header, a line each.
         packed: weights to prepare once.
         step_us: what one step is expected to take on the target, microseconds; an estimate.
-        stream_layout: the physical layout [T, B, W] ("TBW") or [T, W, B] ("TWB") in which streams are
-            read fastest; any strides are read correctly.
+        tiled: values that are read as [T, tiles of 8 rows, W, 8], contiguous, which products give.
         covers: calls of the network that the kernels stand for beside the loops.
         functions: source of Python functions that the wrapper calls, the same for every group that has one.
         free: which of "steps" and "batch" the wrapper takes in other sizes than the group's own.
@@ -53,7 +52,7 @@ class Emitted:
     imports: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     packed: tuple[Packed, ...] = ()
-    stream_layout: str = "TBW"
+    tiled: frozenset[str] = frozenset()
     covers: frozenset[str] = frozenset()
     functions: tuple[str, ...] = ()
     free: frozenset[str] = frozenset()

@@ -1,7 +1,8 @@
 """The matrix products before and after the loops: one Triton kernel for a whole sequence.
 
 The rows of the left operand are addressed by two indices, so [T, B, inner] is read as it lies, whatever
-its strides, and the result is written [T, B, width] or, for a loop that reads it so, as [T, width, B].
+its strides, and the result is written [T, B, width] or, for a loop that reads it so, in tiles of 8 rows:
+[T, tiles, width, 8].
 """
 
 from __future__ import annotations
@@ -95,10 +96,10 @@ def kernel(precision: str, activations: frozenset[str]) -> str:
 
 _KERNEL = '''@triton.jit
 def project_kernel(
-    x_ptr, weight_ptr, bias_ptr, out_ptr, rows, group,
+    x_ptr, weight_ptr, bias_ptr, out_ptr, rows, group, padded,
     stride_x0, stride_x1, stride_xk, stride_wn, stride_wk,
     COLUMNS: tl.constexpr, INNER: tl.constexpr,
-    HAS_BIAS: tl.constexpr, ROWS_LAST: tl.constexpr, ACTIVATION: tl.constexpr,
+    HAS_BIAS: tl.constexpr, TILED: tl.constexpr, ACTIVATION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):
     """out = x @ weight.T + bias over the last axis of x [rows // group, group, INNER].
@@ -109,17 +110,19 @@ def project_kernel(
     first_m = tl.program_id(0) // (GROUP * tiles_n) * GROUP
     within = tl.program_id(0) % (GROUP * tiles_n)
     together = tl.minimum(tl.cdiv(rows, BLOCK_M) - first_m, GROUP)
-    row = (first_m + within % together) * BLOCK_M + tl.arange(0, BLOCK_M)
+    first_row = (first_m + within % together) * BLOCK_M
+    row = first_row + tl.arange(0, BLOCK_M)
     column = within // together * BLOCK_N + tl.arange(0, BLOCK_N)
-    first = (row // group).to(tl.int64)
-    second = row % group
+    first = (row // padded).to(tl.int64)
+    second = row % padded
+    there = ((row < rows) & (second < group))[:, None]
     x_rows = x_ptr + first * stride_x0 + second * stride_x1
     w_rows = weight_ptr + column * stride_wn
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     for start in range(0, INNER, BLOCK_K):
         k = start + tl.arange(0, BLOCK_K)
         inside = (k < INNER)[None, :] | (INNER % BLOCK_K == 0)
-        x = tl.load(x_rows[:, None] + k[None, :] * stride_xk, mask=(row < rows)[:, None] & inside, other=0.0)
+        x = tl.load(x_rows[:, None] + k[None, :] * stride_xk, mask=there & inside, other=0.0)
         w = tl.load(
             w_rows[:, None] + k[None, :] * stride_wk, mask=(column < COLUMNS)[:, None] & inside, other=0.0
         )
@@ -127,30 +130,35 @@ def project_kernel(
     if HAS_BIAS:
         acc += tl.load(bias_ptr + column, mask=column < COLUMNS, other=0.0)[None, :]
     # epilogue
-    if ROWS_LAST:
-        out = out_ptr + (first * COLUMNS * group + second)[None, :] + (column * group)[:, None]
-        tl.store(out, tl.trans(acc), mask=(column < COLUMNS)[:, None] & (row < rows)[None, :])
+    if TILED:
+        eight = first_row // 8 + tl.arange(0, BLOCK_M // 8)
+        out = out_ptr + eight.to(tl.int64)[:, None, None] * (COLUMNS * 8) + column[None, :, None] * 8
+        tiles = acc.reshape(BLOCK_M // 8, 8, BLOCK_N).permute(0, 2, 1)
+        live = (eight < rows // 8)[:, None, None] & (column < COLUMNS)[None, :, None]
+        tl.store(out + tl.arange(0, 8)[None, None, :], tiles, mask=live)
     else:
         out = out_ptr + row.to(tl.int64)[:, None] * COLUMNS + column[None, :]
         tl.store(out, acc, mask=(row < rows)[:, None] & (column < COLUMNS)[None, :])
 '''
 
 # The kernel waits for its launch: sizes in one read, no call of a helper, arguments by position.
-WRAPPER = '''def project(x, weight, bias, tile, rows_last=False, activation=None):
+WRAPPER = '''def project(x, weight, bias, tile, tiled=False, activation=None):
     """activation(x @ weight.T + bias): x [T, B, inner] or [B, inner] -> [T, B, width] or [B, width].
 
-    With rows_last the result lies in memory as [T, width, B]. tile: rows, columns, inner, warps, stages.
+    With tiled the result is [T, tiles, width, 8], its rows from B on without meaning. tile: rows, columns,
+    inner, warps, stages.
     """
     sequence = x if x.dim() == 3 else x.unsqueeze(0)
     outer, group, inner = sequence.shape
-    width, rows = weight.shape[0], outer * group
-    strides = (width * group, 1, group) if rows_last else (width * group, width, 1)
-    out = torch.empty_strided((outer, group, width), strides, device=x.device, dtype=torch.float32)
+    padded = (group + 7) // 8 * 8 if tiled else group
+    width, rows = weight.shape[0], outer * padded
+    shape = (outer, padded // 8, width, 8) if tiled else (outer, group, width)
+    out = torch.empty(shape, device=x.device, dtype=torch.float32)
     block_m, block_n, block_k, warps, stages = tile
     project_kernel[((rows + block_m - 1) // block_m * ((width + block_n - 1) // block_n),)](
-        sequence, weight, weight if bias is None else bias.contiguous(), out, rows, group,
+        sequence, weight, weight if bias is None else bias.contiguous(), out, rows, group, padded,
         *sequence.stride(), *weight.stride(), width, inner,
-        bias is not None, rows_last, activation, block_m, block_n, block_k,
+        bias is not None, tiled, activation, block_m, block_n, block_k,
         num_warps=warps, num_stages=stages,
     )
     return out if x.dim() == 3 else out[0]

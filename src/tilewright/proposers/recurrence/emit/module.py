@@ -104,6 +104,9 @@ class _File:
         self.names = identifiers(self.steps, network, self.inputs, sizes.symbols)
         self.same_as = self._drop_views_that_change_nothing()
         self.prepared = self._prepared()
+        self.tiled = frozenset(value for launch in self.launches for value in launch.emitted.tiled)
+        if not self.tiled <= {step.name for step in self.steps if isinstance(step, Projection)}:
+            raise Declined("a stream that a loop reads in tiles is given by no product")
         self.writer = Writer(
             self.value, f"{self.inputs[network.inputs[0]]}.device" if network.inputs else '"cuda"'
         )
@@ -371,8 +374,8 @@ class _File:
             self.value(product.bias) if product.bias else "None",
             f"tile=({tile.rows}, {tile.columns}, {tile.inner}, {tile.warps}, {tile.stages})",
         ]
-        if product.name in self._rows_last():
-            arguments.append("rows_last=True")
+        if product.name in self.tiled:
+            arguments.append("tiled=True")
         if product.activation:
             arguments.append(f'activation="{product.activation}"')
         return f"{self.value(product.name)} = project({', '.join(arguments)})"
@@ -392,17 +395,6 @@ class _File:
         if product.activation:
             arguments.append(f'activation="{product.activation}"')
         return f"{self.value(product.name)} = multiply({', '.join(arguments)})"
-
-    def _rows_last(self) -> set[str]:
-        """Sequences that a loop reads fastest as [T, width, B]."""
-        return {
-            stream.value
-            for launch in self.launches
-            if launch.emitted.stream_layout == "TWB"
-            for member in launch.group.members
-            for stream in member.streams
-            if len(self.network.types[stream.value].shape) == 3
-        }
 
     def _outputs(self, value: Argument) -> str:
         if isinstance(value, Name):

@@ -21,7 +21,7 @@ from tilewright.proposers.recurrence.plan.wavefront import (
 from tilewright.proposers.recurrence.spread import emit as emit_spread
 from tilewright.proposers.recurrence.stationary import emit as emit_stationary
 from tilewright.proposers.recurrence.stationary import gluon as emit_gluon
-from tilewright.proposers.recurrence.stationary.around import around
+from tilewright.proposers.recurrence.stationary.around import around, in_tiles
 
 STATIONARY = {"triton": emit_stationary.emit, "gluon": emit_gluon.emit}
 
@@ -179,7 +179,8 @@ def _emit(
                 made = emit_spread.emit(group, network.types, gpu, precision, name, wanted, streamed=streamed)
                 return kind, made
             along = around(network, group, gpu, precision)
-            return kind, STATIONARY[dialect](group, network.types, gpu, precision, name, along)
+            tiled = in_tiles(network, group)
+            return kind, STATIONARY[dialect](group, network.types, gpu, precision, name, along, tiled)
         except Declined as reason:
             names = declined.setdefault(f"weights {kind}: {reason}", [])
             names += [member.name for member in group.members if member.name not in names]

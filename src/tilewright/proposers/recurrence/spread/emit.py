@@ -11,7 +11,7 @@ several values: volatile loads at first, then ld.relaxed in a loop for words tha
 once and whole is not seen in part: GPUs keep to that, although PTX promises it only for accesses
 of one size. `function.Function` says in which order a step does what, `reading` how it reads.
 
-Where weights are read from L2 every step (`streamed`), so are states, by copies that no thread sees. There each
+Where weights are read from L2 every step (`streamed`), so are states, by copies that no thread sees. There a
 CTA counts its steps in a flag, which it releases and others acquire.
 """
 

@@ -27,7 +27,11 @@ from tilewright.proposers.recurrence.spread.plan import (
 )
 
 ROWS = (16, 32, 64, 128)  # of the batch in one tile; more of them share a weight that is read once
-PIECE_BYTES = (128, 256)  # of a row of the state in one piece: lines of the cache
+WGMMA = 9  # compute capability whose tensor cores read operands in shared memory
+WGMMA_ROWS = 64  # that they take at once
+LOW_TILES = 1.1  # times as long where tiles are lower than they could be for that (H200)
+# Of a row of the state in one piece: lines of the cache. Two do not fit where high tiles go through registers.
+PIECE_BYTES = (128, 256)
 IN_FLIGHT_BYTES = 96 * 1024  # what a multiprocessor draws from L2 while one load takes its time, amply
 MOST_STAGES = 6
 MOST_SUMS = 64  # registers of a thread
@@ -39,6 +43,7 @@ def streamed_layouts(
 ) -> Iterator[Layout]:
     """Every layout of a group whose CTAs can all run at once on a GPU."""
     batch = max(loop.batch for loop in group.members)
+    wgmma = gpu.compute_capability // 10 == WGMMA
     products = [(loop, product) for loop in group.members for product in loop.products]
     for rows in ROWS:
         tiles = -(-batch // rows)
@@ -58,7 +63,7 @@ def streamed_layouts(
                 room = gpu.shared_memory_per_block_bytes - STEP_SHARED_BYTES - rows * max(columns) * 4
                 read = max(_read_bytes(loop, units, min(rows, batch), size) for loop in group.members)
                 weights = sum(p.inner * p.width * size for _, p in products)
-                for piece in PIECE_BYTES:
+                for piece in PIECE_BYTES if wgmma or rows < WGMMA_ROWS else PIECE_BYTES[:1]:
                     stage = (rows + max(columns)) * piece
                     stages = min(MOST_STAGES, room // stage, 1 + -(-IN_FLIGHT_BYTES // stage))
                     if stages < 2:
@@ -67,6 +72,8 @@ def streamed_layouts(
                         sum(-(-p.inner * size // piece) for p in loop.products) for loop in group.members
                     )
                     step_us = streamed_us(read, pieces, warps, rows * max(columns), weights, gpu)
+                    if wgmma and rows < WGMMA_ROWS <= batch:
+                        step_us *= LOW_TILES
                     yield Layout(
                         units, warps, rows, tiles, ctas, 0, sums, stages * stage, step_us,
                         piece=piece // size, stages=stages,

@@ -121,6 +121,13 @@ def around(network: ir.Network, group: ir.Group, gpu: Gpu, precision: str) -> Ar
     return Around(before, inner, stream.width, given, rows, after, name, width, outputs, returned)
 
 
+def in_tiles(network: ir.Network, group: ir.Group) -> frozenset[str]:
+    """Streams of a group that products can lay in tiles of 8 rows, as nothing else reads them."""
+    products, uses = {product.name for product in projections(network)}, uses_of(network)
+    values = {stream.value for m in group.members for stream in m.streams if m.batch >= TILE}
+    return frozenset(value for value in values & products if uses[value] == 1)
+
+
 def rows_of_tile(batch_rows: int, warps: int) -> int:
     """Rows of a worker's tile: a power of two, no more than a step has, nor than 16 a warp.
 

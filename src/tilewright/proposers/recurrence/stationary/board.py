@@ -63,11 +63,11 @@ class BoardWriter(Writer):
         end = f"{self._tl}.minimum({self._function}_begin(epoch + 1), steps)"
         return f"{self._function}_begin(epoch)", end
 
-    def _of_stream(self, stream: ir.Stream, first: int, width: int, held_as: int) -> str:
-        """Addresses of columns of the stream's first step."""
+    def _of_tiles(self, name: str, stream: ir.Stream, first: int, width: int, held_as: int, lane: str) -> str:
+        """Addresses of columns of the first step of a stream that lies in tiles of 8 rows."""
         rows = self._rows(width, held_as) + (f" + {first}" if first else "")
-        offset = f"({rows}) * {TILE} + {self._lane()} + {self._tl}.program_id(0) * {stream.width * TILE}"
-        return self._place("stream", offset)
+        offset = f"({rows}) * {TILE} + {lane} + {self._tl}.program_id(0) * {stream.width * TILE}"
+        return self._place(name, offset)
 
     def _place_of_result(self) -> None:
         """Bring the addresses of the published result's first place."""

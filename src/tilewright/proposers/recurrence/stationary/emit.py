@@ -40,17 +40,19 @@ def emit(
     precision: str,
     name: str,
     around: Around | None = None,
+    tiled: frozenset[str] = frozenset(),
 ) -> Emitted:
     """One kernel per member, launched side by side in one grid.
 
     Args:
         around: products that the launch takes along.
+        tiled: streams that lie in tiles, where it does not.
 
     Raises:
         ir.Declined: the weights do not fit the registers of an SM, a member reads another's result,
             or a step mixes columns other than by a product.
     """
-    return assembled(Kernel, group, gpu, precision, name, around, workers.TEMPLATES)
+    return assembled(Kernel, group, gpu, precision, name, around, tiled, workers.TEMPLATES)
 
 
 def assembled(
@@ -60,6 +62,7 @@ def assembled(
     precision: str,
     name: str,
     around: Around | None,
+    tiled: frozenset[str],
     templates: together.Templates,
     imports: tuple[str, ...] = (),
 ) -> Emitted:
@@ -81,6 +84,7 @@ def assembled(
         planned,
         name + ("_loop" if around else "_kernel"),
         around,
+        tiled=frozenset() if around else tiled,
         far=2 * streamed > gpu.l2_bytes,
     )
     source = together.together(kernel, around, templates, name) if around else kernel.source()
@@ -114,6 +118,7 @@ def assembled(
             f"about {planned.value_registers} for the values of a step",
         ),
         packed=packed,
+        tiled=kernel.tiled,
         free=frozenset({"steps"}) if kernel.steps_given else frozenset(),
         covers=around.covers if around else frozenset(),
         functions=(together.GRID_FUNCTION.format(sms=gpu.sms),) if around else (),

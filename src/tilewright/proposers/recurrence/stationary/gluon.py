@@ -35,6 +35,7 @@ def emit(
     precision: str,
     name: str,
     around: Around | None = None,
+    tiled: frozenset[str] = frozenset(),
 ) -> Emitted:
     """One kernel; see `stationary.emit`.
 
@@ -42,7 +43,8 @@ def emit(
         ir.Declined: as `stationary.emit`.
     """
     imports = (*_IMPORTS, *gluon_workers.IMPORTS) if around else _IMPORTS
-    return assembled(GluonKernel, group, gpu, precision, name, around, gluon_workers.TEMPLATES, imports)
+    templates = gluon_workers.TEMPLATES
+    return assembled(GluonKernel, group, gpu, precision, name, around, tiled, templates, imports)
 
 
 class GluonKernel(Kernel):

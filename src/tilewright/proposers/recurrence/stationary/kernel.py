@@ -17,6 +17,7 @@ class Kernel(BoardWriter):
     """Writes one kernel.
 
     Args:
+        tiled: streams that lie in tiles, as `emitted.Emitted` has it.
         far: whether L2 would not hold the streams until the loop comes to them: each step has a later one's
             brought there.
 
@@ -32,11 +33,13 @@ class Kernel(BoardWriter):
         name: str,
         around: Around | None = None,
         *,
+        tiled: frozenset[str] = frozenset(),
         far: bool = False,
     ) -> None:
         super().__init__(member, plan, name)
         self.blocks = blocks
         self.around = around
+        self.tiled = tiled
         self._far = far and self._prefetches
         self._lines_of_streams: list[tuple[str, str]] = []
         self._columns: dict[str, int] = {}
@@ -53,7 +56,7 @@ class Kernel(BoardWriter):
         self._multiplied |= {n.name for n in member.nodes if n.op == "slice" and _names(n) & self._multiplied}
         self._summed: dict[str, str] = {}  # nodes that a product accumulates onto their other argument
         self._waiting: list[tuple[ir.Result, str]] = []
-        self._streams: list[tuple[str, str, str]] = []
+        self._streams: list[tuple[str, str, str, bool]] = []
 
     def source(self) -> str:
         """The kernel, decorated."""
@@ -110,9 +113,9 @@ class Kernel(BoardWriter):
         else:
             self._add(f"now = {number}")
             self._add(f"ahead = {self._tl}.minimum(now + 1, {last})")
-        for variable, at, stride in self._streams:
+        for variable, at, stride, paired in self._streams:
             place = f"{at} + ahead * {self._bytes(stride)}"
-            loaded = self._loaded(place, variable, paired=self.around is not None)
+            loaded = self._loaded(place, variable, paired=paired)
             self._add(f"{variable}_ahead = {loaded}")
         if self._lines_of_streams:
             far = f"maximum(now - {FAR}, 0)" if self.member.reverse else f"minimum(now + {FAR}, {last})"
@@ -137,7 +140,7 @@ class Kernel(BoardWriter):
             (self._text[state], self._in_every_row(source, self._held_as(state)))
             for state, source in self.member.following
         ]
-        moves += [(variable, f"{variable}_ahead") for variable, _, _ in self._streams]
+        moves += [(variable, f"{variable}_ahead") for variable, *_ in self._streams]
         moves = [(to, source) for to, source in moves if to != source]
         if moves:
             self._add(", ".join(to for to, _ in moves) + " = " + ", ".join(source for _, source in moves))
@@ -170,36 +173,33 @@ class Kernel(BoardWriter):
         for stream in member.streams:
             name = f"{plain(stream.name)}_all"
             stride = f"{name}_t"
-            if self.around:
+            paired = self.around is not None or stream.value in self.tiled
+            if paired:
                 stride = str(self.programs * stream.width * TILE)
+            if self.around:
+                name = "stream"
                 self._awaited("0")
+            elif paired:
+                self._parameter(name, plain(stream.value))
             else:
                 self._pointer(name, plain(stream.value), stream.width, "t", "b", "w")
             for key, first, width in self._pieces(stream.name, stream.width):
                 at = f"{plain(key)}_at"
                 held_as = self._held_as(key)
                 address = (
-                    self._of_stream(stream, first, width, held_as)
-                    if self.around
+                    self._of_tiles(name, stream, first, width, held_as, self._lane())
+                    if paired
                     else self._address(name, width, first, held_as, batch=True)
                 )
                 self._add(f"{at} = {address}")
                 first_read = f"{at} + {self._last} * {self._bytes(stride)}" if member.reverse else at
-                self._bring(key, first_read, held_as, paired=self.around is not None)
-                self._streams.append((self._text[key], at, stride))
-                if self._far:
-                    self._add(f"{plain(key)}_line = {self._line(stream, name, first, width, held_as)}")
+                self._bring(key, first_read, held_as, paired=paired)
+                self._streams.append((self._text[key], at, stride, paired))
+                if self._far and paired:
+                    line = self._of_tiles(name, stream, first, width, held_as, "0")
+                    self._add(f"{plain(key)}_line = {line}")
                     self._lines_of_streams.append((f"{plain(key)}_line", stride))
         self._place_of_result()
-
-    def _line(self, stream: ir.Stream, name: str, first: int, width: int, held_as: int) -> str:
-        """Where this program's columns of each row of a stream's first step begin."""
-        rows = self._rows(width, held_as) + (f" + {first}" if first else "")
-        program = f"{self._tl}.program_id(0)"
-        if self.around:
-            return self._place("stream", f"({rows}) * {TILE} + {program} * {stream.width * TILE}")
-        across, along = self._stride(name, "b"), self._stride(name, "w")
-        return self._place(name, f"({rows}) * {along} + {program} * {TILE} * {across}")
 
     def _bring(self, value: str, address: str, width: int, *, paired: bool = False) -> None:
         """Load a value in the accumulator's layout of a width."""

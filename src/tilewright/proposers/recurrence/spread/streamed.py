@@ -30,7 +30,8 @@ ROWS = (16, 32, 64, 128)  # of the batch in one tile; more of them share a weigh
 WGMMA = 9  # compute capability whose tensor cores read operands in shared memory
 WGMMA_ROWS = 64  # that they take at once
 LOW_TILES = 1.1  # times as long where tiles are lower than they could be for that (H200)
-# Of a row of the state in one piece: lines of the cache. Two do not fit where high tiles go through registers.
+# Of a row of a state in one piece: lines of the cache. Two are too many where high tiles go through
+# registers.
 PIECE_BYTES = (128, 256)
 IN_FLIGHT_BYTES = 96 * 1024  # what a multiprocessor draws from L2 while one load takes its time, amply
 MOST_STAGES = 6

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+torch = pytest.importorskip("torch")
 pytest.importorskip("triton")
 pytestmark = pytest.mark.compiled
 
@@ -15,7 +16,7 @@ from tilewright.errors import KernelFileError
 from tilewright.gpu.catalogue import find
 from tilewright.launches.driver import pretended_driver
 from tilewright.launches.fake import pretend
-from tilewright.launches.forward import record_candidate
+from tilewright.launches.forward import record_candidate, record_reference
 from tilewright.launches.recorder import Recorder, View
 from tilewright.problem import import_problem
 
@@ -66,6 +67,37 @@ def test_a_wrapper_sees_the_target():
     recording = record(model(body), gpu="rtx4090").recording()
     assert [launch.kernel for launch in recording.launches] == ["relu_kernel"]
     assert {"aten.randn", "aten.add"} <= {operation.name for operation in recording.operations}
+
+
+@pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])
+def test_recurrent_layers_ask_no_device(layer: str) -> None:
+    """A build of PyTorch with cuDNN asked the device that is not there (seen with torch 2.11 for CUDA 13)."""
+    text = f"""import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.{layer}(8, 16, 2, bidirectional=True)
+
+    def forward(self, x):
+        return self.rnn(x)[0]
+
+
+def get_inputs():
+    return [torch.randn(5, 3, 8)]
+
+
+def get_init_inputs():
+    return []
+"""
+    before = torch.backends.cudnn.enabled
+    target = find("h100")
+    with pretend(target), pretended_driver(target):
+        _, outputs = record_reference(import_problem(text, "problem.py"), "problem.py")
+        assert [tuple(output.shape) for output in outputs] == [(5, 3, 32)]
+    assert torch.backends.cudnn.enabled == before
 
 
 @pytest.mark.parametrize(

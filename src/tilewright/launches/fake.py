@@ -38,9 +38,21 @@ def pretend(gpu: Gpu) -> Iterator[FakeTensorMode]:
     with contextlib.ExitStack() as stack:
         for owner, name, value in _replacements(gpu):
             stack.enter_context(replaced(owner, name, value))
+        stack.enter_context(_without_cudnn())
         stack.enter_context(mode)
         stack.enter_context(torch.no_grad())
         yield mode
+
+
+@contextlib.contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """A CUDA build would ask the device, which is not there, for what cuDNN's recurrent layers need."""
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
 
 
 @contextlib.contextmanager

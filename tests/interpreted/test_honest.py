@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,8 @@ def test_every_file_is_listed() -> None:
 
 @pytest.mark.parametrize("name", HONEST)
 def test_passes(name: str) -> None:
+    if name == "custom_operator" and version("torch").startswith("2.11"):
+        pytest.skip("torch.library.wrap_triton of torch 2.11 takes no interpreted kernel")
     problem, precision = HONEST[name]
     path = TESTS / "honest" / f"{name}.py"
     verdict = check(

@@ -156,4 +156,5 @@ def _loaded(addresses: Any, wanted: Any, dtype: Any) -> Any:
     from triton._C.libtriton import interpreter
 
     places = np.ascontiguousarray(addresses).astype(np.uint64)
-    return interpreter.load(places, np.ascontiguousarray(wanted), np.zeros(places.shape, dtype), np.dtype(dtype))
+    nothing = np.zeros(places.shape, dtype)
+    return interpreter.load(places, np.ascontiguousarray(wanted), nothing, nothing.dtype)

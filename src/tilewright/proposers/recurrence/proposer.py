@@ -10,7 +10,7 @@ from tilewright.proposers.base import Proposals, Situation
 from tilewright.proposers.recurrence.ir import Declined, Network
 
 MOST_CANDIDATES = 4
-WORTH_TRYING = 3.0  # times the time expected of the best plan; the expectation is off by less
+WORTH_TRYING = 2.0  # times the time expected of the best plan; the expectation is off by less
 
 
 class RecurrenceCompiler:

@@ -21,7 +21,13 @@ from collections.abc import Mapping, Sequence
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.compiling import Compiled
-from tilewright.inspect.costs import EAGER_LAUNCH_US, EAGER_OPERATION_US, KERNEL_START_US, MEMORY_SHARE
+from tilewright.inspect.costs import (
+    EAGER_LAUNCH_US,
+    EAGER_OPERATION_US,
+    KERNEL_START_US,
+    L2_BYTES_PER_CYCLE,
+    MEMORY_SHARE,
+)
 from tilewright.inspect.model import Estimate, LaunchTime
 from tilewright.inspect.program import Block, Dot, Program
 from tilewright.launches.model import Launch, Recording
@@ -34,7 +40,6 @@ MMA_LATENCY = 33  # cycles, one dependent mma.sync step of the accumulator
 MMA_STEP_BYTES = 32  # operand bytes along k that one such step takes
 SHARED_BYTES_PER_CYCLE = 128  # of one SM
 PORT_BYTES_PER_CYCLE = 64  # that one SM draws from L2 while few do
-L2_BYTES_PER_CYCLE = 32  # that one SM draws from L2 while all do (H200)
 LANES = 128  # float32 operations an SM starts in a cycle
 SLOW_FACTOR = 8  # the special-function unit has an eighth of them
 SCHEDULERS = 4  # of an SM, one instruction a cycle each

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tilewright.gpu.model import Gpu
+from tilewright.inspect.costs import L2_BYTES_PER_CYCLE
 from tilewright.proposers.recurrence.emit.gemm import DOTS, EPILOGUES
-from tilewright.proposers.recurrence.plan.step_time import L2_BYTES_PER_CYCLE
 
 FUNCTION = "multiply"
 BYTES = 4  # of a float32 element

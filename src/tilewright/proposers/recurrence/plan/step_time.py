@@ -43,7 +43,6 @@ ADDING_UP = 0.87  # µs a step, where warps share the columns of a state, howeve
 EASY_WORDS, A_WORD = 16, 0.167  # of a thread, 8 bytes each: those that are more take time, used or not
 # µs a step of CTAs that read their weights from L2, a megabyte that one reads, a warp, a piece and a sum.
 FLAGGED, DRAWN, A_WARP, A_PIECE, A_SUM = 1.6, 12.4, 0.17, 0.03, 0.00085
-L2_BYTES_PER_CYCLE = 32  # that one multiprocessor draws while all do (H200)
 MATRIX_INNER_BYTES = 32  # of a left operand's row, in one matrix instruction
 
 

@@ -46,6 +46,8 @@ def streamed_layouts(
     batch = max(loop.batch for loop in group.members)
     wgmma = gpu.compute_capability // 10 == WGMMA
     products = [(loop, product) for loop in group.members for product in loop.products]
+    size = max(bytes_of(loop, product) for loop, product in products)
+    weights = sum(product.inner * product.width * size for _, product in products)
     for rows in ROWS:
         tiles = -(-batch // rows)
         if rows > ROWS[0] and batch <= rows // 2:
@@ -60,10 +62,8 @@ def streamed_layouts(
                 sums = rows * max(columns) // (32 * warps)
                 if 2 * max(columns) < MMA_COLUMNS * warps or sums > MOST_SUMS:
                     continue
-                size = max(bytes_of(loop, p) for loop, p in products)
                 room = gpu.shared_memory_per_block_bytes - STEP_SHARED_BYTES - rows * max(columns) * 4
                 read = max(_read_bytes(loop, units, min(rows, batch), size) for loop in group.members)
-                weights = sum(p.inner * p.width * size for _, p in products)
                 for piece in PIECE_BYTES if wgmma or rows < WGMMA_ROWS else PIECE_BYTES[:1]:
                     stage = (rows + max(columns)) * piece
                     stages = min(MOST_STAGES, room // stage, 1 + -(-IN_FLIGHT_BYTES // stage))

@@ -21,7 +21,7 @@ from tilewright.proposers.recurrence.emit.projections import (
     uses_of,
 )
 from tilewright.proposers.recurrence.plan.step_time import stationary_us
-from tilewright.proposers.recurrence.stationary.plan import TILE, plan, warps_of
+from tilewright.proposers.recurrence.stationary.plan import TILE, plan
 from tilewright.proposers.recurrence.stationary.ranges import bounded, ranges
 from tilewright.proposers.recurrence.stationary.slices import sink_slices
 
@@ -101,11 +101,12 @@ def around(network: ir.Network, group: ir.Group, gpu: Gpu, precision: str) -> Ar
     if before is None or uses[stream.value] != 1 or not _follows_steps(before, member, network):
         return None
     inner = network.types[before.left].shape[-1]
-    rows = rows_of_tile(programs * TILE, warps_of(ir.Group((sink_slices(member),))))
+    planned = plan(ir.Group((sink_slices(member),)), gpu, precision)
+    rows = rows_of_tile(programs * TILE, planned.warps)
     after, result = _reader(found, member, network)
     tiles = math.ceil(member.steps * programs * TILE / rows) * math.ceil(stream.width / BEFORE_COLUMNS)
     workers_us = tiles * (TILE_US + rows * ROW_US + inner * ELEMENT_US) / (gpu.sms - programs)
-    instructions = plan(ir.Group((sink_slices(member),)), gpu, precision).instructions(0)
+    instructions = planned.instructions(0)
     loop_us = member.steps * stationary_us(instructions, programs, "triton", gpu, together=True)
     apart_us = member.steps * stationary_us(instructions, programs, "triton", gpu)
     apart_us += sum(_product_us(product, network, gpu) for product in (before, after) if product)

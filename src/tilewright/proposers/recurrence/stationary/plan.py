@@ -95,7 +95,10 @@ def plan(group: ir.Group, gpu: Gpu, precision: str) -> Plan:
                     member.line,
                 )
     blocks = tuple(_blocks(member, precision) for member in group.members)
-    warps = warps_of(group)
+    widest = max(width for member in group.members for width in _widths(member))
+    warps = 1
+    while warps < _MOST_WARPS and warps * _ROWS < widest:
+        warps *= 2
     weights = max(
         sum(_weight_registers(block, warps) for block in {block.weight: block for block in some}.values())
         for some in blocks
@@ -111,15 +114,6 @@ def plan(group: ir.Group, gpu: Gpu, precision: str) -> Plan:
             group.members[0].line,
         )
     return Plan(warps, blocks, weights, values, precision != "float32")
-
-
-def warps_of(group: ir.Group) -> int:
-    """Warps of a program: 16 columns of the widest value each, up to 8 warps."""
-    widest = max(width for member in group.members for width in _widths(member))
-    warps = 1
-    while warps < _MOST_WARPS and warps * _ROWS < widest:
-        warps *= 2
-    return warps
 
 
 def _rows(width: int, warps: int) -> int:

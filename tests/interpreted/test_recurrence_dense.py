@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from proposing import proposed
 
@@ -9,6 +14,7 @@ from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence.emit import dense_kernel as emit_dense
+from tilewright.proposers.recurrence.emit import narrow as emit_narrow
 from tilewright.proposers.recurrence.emit.dense_kernel import Tile
 
 pytestmark = pytest.mark.interpreted
@@ -30,6 +36,14 @@ THREE = """class Model(nn.Module):
 
     def forward(self, x, y):
         return torch.relu(torch.cat([x, y, x], dim=-1) @ self.weight)
+"""
+ONE = """class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(96, 40, bias=False)
+
+    def forward(self, x):
+        return torch.relu(self.layer(x))
 """
 
 
@@ -62,6 +76,55 @@ def test_products_are_what_the_reference_computes(
     assert "torch.cat" not in source and "addmm" not in source
     verdict = check(given, source, precision=precision)
     assert verdict.correct, verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("given", "tile"),
+    [
+        (joined(52, 37), emit_narrow.Tile(64, 1)),
+        (joined(64, 32), emit_narrow.Tile(128, 2)),
+        (problem(THREE, "torch.randn(ROWS, 3, 32), torch.randn(ROWS, 3, 32)"), emit_narrow.Tile(64, 4)),
+    ],
+)
+def test_products_of_narrow_operands_are_what_the_reference_computes(
+    given: Problem, tile: emit_narrow.Tile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At sizes for which they would not pay; odd ones, in parts, K shared among programs."""
+    monkeypatch.setattr(emit_narrow, "pays", lambda *_, **__: True)
+    monkeypatch.setattr(emit_narrow, "choose_tile", lambda *_, **__: tile)
+    (candidate,) = proposed(given, find("h100"), "tf32").candidates
+    assert "torch.cat" not in candidate.source and "addmm" not in candidate.source
+    verdict = check(given, candidate.source, precision="tf32")
+    assert verdict.correct, verdict.reason
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e6, 1e30])
+def test_narrow_operands_hold_any_range(
+    scale: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Rows far beyond float16's range, each with a large value among small ones."""
+    monkeypatch.setattr(emit_narrow, "pays", lambda *_, **__: True)
+    (candidate,) = proposed(problem(ONE, "torch.randn(ROWS, 96)"), find("h100"), "tf32").candidates
+    (tmp_path / "made.py").write_text(candidate.source)
+    code = (
+        "import torch, made\n"
+        "torch.manual_seed(0)\n"
+        "model = made.ModelNew()\n"
+        f"x = torch.randn(21, 96) * {scale} * torch.logspace(-3, 3, 21)[:, None]\n"
+        "x[:, 5] *= 1e4\n"
+        "wanted = x.double() @ model.layer.weight.double().T\n"
+        "error = (model(x) - wanted.relu()).abs().amax(1) / wanted.abs().amax(1)\n"
+        "print(error.max().item())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert not run.returncode, run.stderr
+    assert float(run.stdout) < 2**-10
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tilewright.gpu.model import Gpu
 from tilewright.judge.api import check
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
+from tilewright.proposers.recurrence.emit import narrow as emit_narrow
 
 pytestmark = pytest.mark.interpreted
 
@@ -210,4 +211,16 @@ def test_a_loop_reads_tiles_of_what_a_launch_of_its_own_computes(
     assert "tiled=True" in source
     assert ("prefetch(" in source) == (l2_bytes == 2**10)
     verdict = check(posed, source, precision=precision, interpreter_seconds=UNHURRIED)
+    assert verdict.correct, verdict.reason
+
+
+def test_a_loop_reads_tiles_of_narrow_operands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emit_narrow, "pays", lambda *_, **__: True)
+    sizes = {"steps": 4, "batch": 9, "inputs": 11, "hidden": 20, "outputs": 3, "bias": True}
+    cell = RNN.replace("bias={bias}", "bias={bias}, bidirectional=True").format(kind="LSTM", **sizes)
+    text = SOURCE.replace("nn.Linear({hidden}", "nn.Linear(40")
+    posed = Problem.from_source(text.format(cell=cell, body=HEAD, **sizes))
+    source = written(posed, "tf32")
+    assert "narrow_product(" in source and "tiled=True" in source
+    verdict = check(posed, source, precision="tf32", interpreter_seconds=UNHURRIED)
     assert verdict.correct, verdict.reason

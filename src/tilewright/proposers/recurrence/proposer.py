@@ -56,9 +56,7 @@ class RecurrenceCompiler:
                 sizes = free_sizes(problem, network, network_of)
                 described = f"{len(products)} matrix product{'s' * (len(products) != 1)}, one kernel each"
                 no_loop = ("No loop over time.",)
-                said: tuple[str, ...] = (*no_loop, f"Plan for {gpu.name}: {described}.")
-                if precision == "tf32":
-                    said += ("Operands lose the bits below TF32's ten, as the tensor cores drop them.",)
+                said = (*no_loop, f"Plan for {gpu.name}: {described}.")
                 add(module(network, problem, (), gpu, precision, said, sizes), described, no_loop)
                 return Proposals(tuple(candidates.values()))
             found, reasons = plans(network, gpu, precision, situation.dialect, situation.plan)

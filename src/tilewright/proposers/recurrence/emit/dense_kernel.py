@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tilewright.gpu.model import Gpu
 from tilewright.inspect.costs import L2_BYTES_PER_CYCLE
-from tilewright.proposers.recurrence.emit.gemm import DOTS, EPILOGUES
+from tilewright.proposers.recurrence.emit.gemm import DOTS, epilogue
 
 FUNCTION = "multiply"
 BYTES = 4  # of a float32 element
@@ -92,19 +92,12 @@ def kernel(parts: int, precision: str, activations: frozenset[str]) -> str:
         for i in numbers
     )
     text = _KERNEL.replace("POINTERS", pointers).replace("COUNT", str(parts))
-    return text.replace("    # parts\n", loops).replace("    # epilogue\n", _epilogue(activations))
+    return text.replace("    # parts\n", loops).replace("    # epilogue\n", epilogue(activations))
 
 
 def finish(activations: frozenset[str]) -> str:
     """The kernel that adds up what several programs computed along K."""
-    return _FINISH.replace("    # epilogue\n", _epilogue(activations))
-
-
-def _epilogue(activations: frozenset[str]) -> str:
-    lines = (
-        f'    if ACTIVATION == "{name}":\n        acc = {EPILOGUES[name]}\n' for name in sorted(activations)
-    )
-    return "".join(lines)
+    return _FINISH.replace("    # epilogue\n", epilogue(activations))
 
 
 _KERNEL = '''@triton.jit
@@ -193,12 +186,12 @@ _CALL = """    KERNEL[grid](
     )
 """.replace("INNER", str(INNER))
 
-_TAIL = """    if split > 1:
+# What a wrapper does after the programs that share K: `finish_kernel` over their sums.
+ADD_UP = """    if split > 1:
         finish_kernel[(triton.cdiv(out.numel(), 1024),)](
             sums, shared, out, out.numel(), width,
             SPLIT=split, HAS_BIAS=bias is not None, ACTIVATION=activation, BLOCK=1024, num_warps=4,
         )
-    return out.reshape(*leading, width)
 """
 
 
@@ -214,5 +207,4 @@ def wrapper(counts: frozenset[int], *, splits: bool) -> str:
     else:
         listed = ", ".join(f"{count}: multiply_kernel_{count}" for count in sorted(counts))
         call = f"    kernel = {{{listed}}}[len(parts)]\n" + _CALL.replace("KERNEL", "kernel")
-    tail = _TAIL if splits else "    return out.reshape(*leading, width)\n"
-    return _HEAD + call + tail
+    return _HEAD + call + (ADD_UP if splits else "") + "    return out.reshape(*leading, width)\n"

@@ -80,6 +80,17 @@ ROUNDED = '''def rounded_to_tf32(weight):
 EPILOGUES = {"tanh": "tanh(acc)", "sigmoid": "sigmoid(acc)", "relu": "tl.maximum(acc, 0.0)"}
 
 
+def epilogue(activations: frozenset[str]) -> str:
+    """Lines of a kernel that apply what ACTIVATION names to its sums.
+
+    Args:
+        activations: keys of EPILOGUES that the file asks for.
+    """
+    return "".join(
+        f'    if ACTIVATION == "{name}":\n        acc = {EPILOGUES[name]}\n' for name in sorted(activations)
+    )
+
+
 def kernel(precision: str, activations: frozenset[str]) -> str:
     """The source of the kernel.
 
@@ -87,11 +98,8 @@ def kernel(precision: str, activations: frozenset[str]) -> str:
         precision: of the operands, "float32", "tf32", "float16" or "bfloat16"; sums are float32.
         activations: keys of EPILOGUES that the file asks for.
     """
-    epilogue = "".join(
-        f'    if ACTIVATION == "{name}":\n        acc = {EPILOGUES[name]}\n' for name in sorted(activations)
-    )
     text = _KERNEL.replace("GROUP", str(GROUP)).replace("DOT", DOTS[precision])
-    return text.replace("    # epilogue\n", epilogue)
+    return text.replace("    # epilogue\n", epilogue(activations))
 
 
 _KERNEL = '''@triton.jit

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
+from typing import TypeVar
 
 from tilewright.errors import ProblemError
 from tilewright.gpu.model import Gpu
@@ -16,6 +18,7 @@ from tilewright.proposers.recurrence import ops
 from tilewright.proposers.recurrence.emit import assembly
 from tilewright.proposers.recurrence.emit import dense_kernel as emit_dense
 from tilewright.proposers.recurrence.emit import gemm as emit_gemm
+from tilewright.proposers.recurrence.emit import narrow as emit_narrow
 from tilewright.proposers.recurrence.emit.dense import Dense, sizes_of
 from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.emit.layout import fit, fitted
@@ -45,6 +48,8 @@ HELD = '''def held(module, *path):
     found = module._parameters.get(path[-1])
     return module._buffers[path[-1]] if found is None else found
 '''
+
+_Product = TypeVar("_Product", Projection, Dense)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ class _File:
         self.steps = ordered(network, self.launches)
         self.names = identifiers(self.steps, network, self.inputs, sizes.symbols)
         self.same_as = self._drop_views_that_change_nothing()
+        self.narrowed: tuple[Projection | Dense, ...] = ()
         self.prepared = self._prepared()
         self.tiled = frozenset(value for launch in self.launches for value in launch.emitted.tiled)
         if not self.tiled <= {step.name for step in self.steps if isinstance(step, Projection)}:
@@ -138,6 +144,10 @@ class _File:
             if self.sizes.inputs[place[0]][place[1]] is None
         }
         lines = list(self.facts)
+        if self.precision == "tf32" and self._products(Dense):
+            lines.append("Operands lose the bits below TF32's ten, as the tensor cores drop them.")
+        if self.narrowed:
+            lines.append("Products outside loops: float16 operands, each row scaled by its own power of two.")
         for launch in self.launches:
             lines += launch.emitted.notes
         for name in self.network.inputs:
@@ -156,14 +166,14 @@ class _File:
 
     def _imports(self) -> str:
         more = [line for launch in self.launches for line in launch.emitted.imports]
+        more += [emit_narrow.IMPORT] if self.narrowed else []
         if any(launch.emitted.functions for launch in self.launches):
             more.insert(0, "import functools")
         return "\n".join(dict.fromkeys([*IMPORTS, *more, *self.constructor.imports]))
 
     def _kernels(self) -> list[str]:
-        products = [step for step in self.steps if isinstance(step, Projection)]
-        multiplied = [step for step in self.steps if isinstance(step, Dense)]
-        applied = [p.activation for p in products] + [p.activation for p in multiplied]
+        products, multiplied = self._products(Projection), self._products(Dense)
+        applied = {step.activation for step in self.steps if isinstance(step, Projection | Dense)}
         activations = frozenset(name for name in applied if name)
         helpers = {name for launch in self.launches for name in launch.emitted.helpers}
         helpers |= activations & set(HELPERS)
@@ -174,20 +184,23 @@ class _File:
             texts.append(emit_gemm.kernel(self.precision, activations))
         for count in sorted({len(step.lefts) for step in multiplied}):
             texts.append(emit_dense.kernel(count, self.precision, activations))
-        if any(self._tile(step).split > 1 for step in multiplied):
+        if self.narrowed:
+            texts += emit_narrow.kernels(self._counts(self.narrowed), activations)
+        if self._splits(multiplied) or self._splits(self.narrowed):
             texts.append(emit_dense.finish(activations))
         texts += [launch.emitted.kernels for launch in self.launches]
         return [text.strip("\n") for text in dict.fromkeys(texts)]
 
     def _wrappers(self) -> list[str]:
         texts = [EXPECT, *([HELD] if self.prepared else [])]
-        if any(isinstance(step, Projection) for step in self.steps):
+        if self._products(Projection):
             texts += [emit_gemm.ROUNDED] if self.precision == "tf32" else []
             texts.append(emit_gemm.WRAPPER)
-        multiplied = [step for step in self.steps if isinstance(step, Dense)]
-        if multiplied:
-            splits = any(self._tile(step).split > 1 for step in multiplied)
-            texts.append(emit_dense.wrapper(frozenset(len(step.lefts) for step in multiplied), splits=splits))
+        if multiplied := self._products(Dense):
+            texts.append(emit_dense.wrapper(self._counts(multiplied), splits=self._splits(multiplied)))
+        if self.narrowed:
+            splits = self._splits(self.narrowed)
+            texts += emit_narrow.wrappers(self._counts(self.narrowed), splits=splits)
         texts += [text for launch in self.launches for text in launch.emitted.functions]
         texts += [launch.emitted.wrapper for launch in self.launches]
         return [text.strip("\n") for text in dict.fromkeys(texts)]
@@ -210,8 +223,8 @@ class _File:
             if isinstance(step, Call):
                 made.append(self.writer.statement(step))
                 outside.update(reads(step))
-            elif isinstance(step, Projection):
-                made.append(f"{self._rounded_name(step)} = {self._rounded(step)}")
+            elif isinstance(step, Projection | Dense):
+                made.append(f"{self._weight_name(step)} = {self._weight_made(step)}")
                 outside.add(step.weight)
             else:
                 made += self._pack(*step)
@@ -248,24 +261,31 @@ class _File:
             lines.append(f'torch._assert(torch.isfinite({name}).all(), "{name}: beyond float16\'s range")')
         return lines
 
-    def _rounded(self, product: Projection) -> str:
-        return f"rounded_to_tf32({self.value(product.weight)})"
+    def _weight_made(self, product: Projection | Dense) -> str:
+        """A product's weight as its kernel wants it: the nearest in TF32, or narrowed."""
+        weight = self._as_rows(product)
+        return f"narrow([{weight}])" if product in self.narrowed else f"rounded_to_tf32({weight})"
 
-    def _rounded_name(self, product: Projection) -> str:
+    def _as_rows(self, product: Projection | Dense) -> str:
+        weight = self.value(product.weight)
+        return f"{weight}.t()" if product.transposed else weight
+
+    def _weight_name(self, product: Projection | Dense) -> str:
         return f"{self.value(product.name)}_weight"
 
     def _packed_name(self, launch: Launch, name: str) -> str:
         function = launch.emitted.function
         return name if name.startswith(function) else f"{function}_{name}"
 
-    def _prepared(self) -> list[Call | Projection | tuple[Launch, Packed]]:
-        """Calls that read parameters alone, then weights: of products, rounded, and as the loops want them.
+    def _prepared(self) -> list[Call | Projection | Dense | tuple[Launch, Packed]]:
+        """Calls that read parameters alone, then weights: of products, rounded or narrowed, and as the loops
+        want them.
 
         The calls leave the forward; a call whose result nothing reads outside of them stays a local.
         """
         known = set(self.network.parameters)
         known |= {name for name, source in self.same_as.items() if source in known}
-        calls: list[Call | Projection | tuple[Launch, Packed]] = []
+        calls: list[Call | Projection | Dense | tuple[Launch, Packed]] = []
         for step in list(self.steps):
             if (
                 isinstance(step, Call)
@@ -277,8 +297,10 @@ class _File:
                 known.update(binds(step))
                 known |= {name for name, source in self.same_as.items() if source in known}
                 self.steps.remove(step)
+        constant = [s for s in self.steps if isinstance(s, Projection | Dense) and s.weight in known]
+        self.narrowed = tuple(product for product in constant if self._narrow_pays(product))
         if self.precision == "tf32":
-            calls += [s for s in self.steps if isinstance(s, Projection) and s.weight in known]
+            calls += [p for p in constant if p in self.narrowed or isinstance(p, Projection)]
         for launch in self.launches:
             for packed in launch.emitted.packed:
                 if not known.issuperset(packed.weights):
@@ -297,8 +319,8 @@ class _File:
         for made in self.prepared:
             if isinstance(made, Call):
                 found += [self.value(name) for name in binds(made) if name in wanted]
-            elif isinstance(made, Projection):
-                found.append(self._rounded_name(made))
+            elif isinstance(made, Projection | Dense):
+                found.append(self._weight_name(made))
             else:
                 found.append(self._packed_name(made[0], made[1].name))
         return found
@@ -347,10 +369,8 @@ class _File:
     def _step(self, step: Step) -> str:
         if isinstance(step, Call):
             return self.writer.statement(step, self.sizes.literals.get(step.name, {}))
-        if isinstance(step, Projection):
-            return self._projection(step)
-        if isinstance(step, Dense):
-            return self._multiplied(step)
+        if isinstance(step, Projection | Dense):
+            return self._product(step)
         function, packed = step.emitted.function, {p.name for p in step.emitted.packed}
         arguments = [
             self._packed_name(step, name) if name in packed else self.value(name)
@@ -359,42 +379,68 @@ class _File:
         results = [self.value(name) for name in step.emitted.results]
         return f"{', '.join(results)}{',' if len(results) == 1 else ''} = {function}({', '.join(arguments)})"
 
-    def _projection(self, product: Projection) -> str:
-        left = self.network.types[product.left].shape
-        rows, width, inner = 1, self.network.types[product.name].shape[-1], left[-1]
-        for size in left[:-1]:
-            rows *= size
-        tile = emit_gemm.choose_tile(rows, width, inner, self.gpu)
-        weight = self.value(product.weight)
-        if self.precision == "tf32":
-            weight = self._rounded_name(product) if product in self.prepared else self._rounded(product)
-        arguments = [
-            self.value(product.left),
-            weight,
-            self.value(product.bias) if product.bias else "None",
-            f"tile=({tile.rows}, {tile.columns}, {tile.inner}, {tile.warps}, {tile.stages})",
-        ]
+    def _product(self, product: Projection | Dense) -> str:
+        """The line of a product: by narrow operands, over a sequence, or of a left operand in parts."""
+        made = self._as_rows(product)
+        if product in self.prepared:
+            made = self._weight_name(product)
+        elif isinstance(product, Projection) and self.precision == "tf32":
+            made = self._weight_made(product)
+        left = self._lefts(product)
+        if product in self.narrowed:
+            function, tile = "narrow_product", self._narrow_tile(product).written
+        elif isinstance(product, Dense):
+            chosen = self._tile(product)
+            sizes = (chosen.rows, chosen.columns, chosen.split, chosen.warps, chosen.stages)
+            function, tile = "multiply", str(sizes)
+        else:
+            over = emit_gemm.choose_tile(*self._sizes_of(product), self.gpu)
+            sizes = (over.rows, over.columns, over.inner, over.warps, over.stages)
+            function, left, tile = "project", self.value(product.left), str(sizes)
+        arguments = [left, made, self.value(product.bias) if product.bias else "None", f"tile={tile}"]
         if product.name in self.tiled:
             arguments.append("tiled=True")
         if product.activation:
             arguments.append(f'activation="{product.activation}"')
-        return f"{self.value(product.name)} = project({', '.join(arguments)})"
+        return f"{self.value(product.name)} = {function}({', '.join(arguments)})"
+
+    def _lefts(self, product: Projection | Dense) -> str:
+        lefts = product.lefts if isinstance(product, Dense) else (product.left,)
+        return f"[{', '.join(self.value(left) for left in lefts)}]"
+
+    def _products(self, kind: type[_Product]) -> list[_Product]:
+        """The products of a kind whose operands stay as they are."""
+        return [step for step in self.steps if isinstance(step, kind) and step not in self.narrowed]
+
+    def _counts(self, products: Sequence[Projection | Dense]) -> frozenset[int]:
+        """In how many parts their left operands come."""
+        return frozenset(len(p.lefts) if isinstance(p, Dense) else 1 for p in products)
+
+    def _splits(self, products: Sequence[Projection | Dense]) -> bool:
+        """Whether programs share any of them along K."""
+        return any(
+            (self._narrow_tile(p) if p in self.narrowed else self._tile(p)).split > 1
+            for p in products
+            if isinstance(p, Dense)
+        )
+
+    def _sizes_of(self, product: Projection | Dense) -> tuple[int, int, int]:
+        """Rows, columns and inner size."""
+        if isinstance(product, Dense):
+            return sizes_of(product, self.network)
+        left = self.network.types[product.left].shape
+        return math.prod(left[:-1]), self.network.types[product.name].shape[-1], left[-1]
+
+    def _narrow_pays(self, product: Projection | Dense) -> bool:
+        once = isinstance(product, Dense)
+        return emit_narrow.pays(*self._sizes_of(product), self.precision, self.gpu, weight_read_once=once)
+
+    def _narrow_tile(self, product: Projection | Dense) -> emit_narrow.Tile:
+        shared = isinstance(product, Dense)
+        return emit_narrow.choose_tile(*self._sizes_of(product), self.gpu, shared=shared)
 
     def _tile(self, product: Dense) -> emit_dense.Tile:
-        return emit_dense.choose_tile(*sizes_of(product, self.network), self.precision, self.gpu)
-
-    def _multiplied(self, product: Dense) -> str:
-        tile, weight = self._tile(product), self.value(product.weight)
-        parts = ", ".join(self.value(left) for left in product.lefts)
-        arguments = [
-            f"[{parts}]",
-            f"{weight}.t()" if product.transposed else weight,
-            self.value(product.bias) if product.bias else "None",
-            f"tile=({tile.rows}, {tile.columns}, {tile.split}, {tile.warps}, {tile.stages})",
-        ]
-        if product.activation:
-            arguments.append(f'activation="{product.activation}"')
-        return f"{self.value(product.name)} = multiply({', '.join(arguments)})"
+        return emit_dense.choose_tile(*self._sizes_of(product), self.precision, self.gpu)
 
     def _outputs(self, value: Argument) -> str:
         if isinstance(value, Name):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tilewright.gpu.model import Gpu
 from tilewright.proposers.recurrence import ir
+from tilewright.proposers.recurrence.emit import narrow
 from tilewright.proposers.recurrence.emit.projections import (
     VIEWS,
     Projection,
@@ -143,6 +144,8 @@ def _product_us(product: Projection, network: ir.Network, gpu: Gpu) -> float:
     """What a product over the whole sequence takes in a launch of its own, microseconds."""
     left, result = network.types[product.left].shape, network.types[product.name].shape
     rows, inner, width = math.prod(left[:-1]), left[-1], result[-1]
+    if narrow.pays(rows, width, inner, "tf32", gpu, weight_read_once=False):
+        return LAUNCH_US + narrow.expected_us(rows, width, inner, gpu, weight_read_once=False)
     computing = 2 * rows * inner * width / (OF_RATE * gpu.tflops["tf32"] * 1e6)
     moving = 4 * rows * (inner + width) / (OF_BANDWIDTH * gpu.memory_bandwidth_gbs * 1e3)
     return LAUNCH_US + max(computing, moving)

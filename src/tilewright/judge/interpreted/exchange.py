@@ -5,7 +5,7 @@ of 16 or 32 bits, and load again those that lack one. `count` tiles of words are
 words of each in one thread: all of a thread's loads are on their way at the same time.
 
 Or a CTA counts its steps in a flag, which it releases once all its threads have stored what they publish;
-every thread of a reader acquires flags until they have come far enough.
+a thread of a reader for each flag acquires it until it has come far enough, and a barrier follows.
 """
 
 from __future__ import annotations
@@ -55,13 +55,17 @@ mov.b32 $0, 0;
 ACQUIRE = f"""{{
 .reg .pred p;
 .reg .b32 seen;
+mov.b32 seen, 0;
+setp.eq.s32 p, $3, 0;
+@p bra there;
 {SPIN}
 ld.acquire.gpu.global.b32 seen, [$1];
 setp.lt.s32 p, seen, $2;
 @p bra again;
+there:
 mov.b32 $0, seen;
 }}"""
-ACQUIRE_CONSTRAINTS = "=r,l,r"
+ACQUIRE_CONSTRAINTS = "=r,l,r,r"
 MOST_WORDS = 8  # of a thread, in one wait
 
 
@@ -132,14 +136,15 @@ def mean_arrived(operands: Sequence[Any], bits: int) -> list[Any]:
 
 
 def mean_acquire(operands: Sequence[Any], dtype: Any) -> Any:
-    """Loads flags until each is as large as is wanted; other programs run between."""
+    """Loads the flags that are wanted until each has come to a step; other programs run between."""
     import numpy as np
 
-    addresses, wanted = np.broadcast_arrays(operands[0], operands[1])
+    addresses, step, wanted = np.broadcast_arrays(*operands[:3])
+    wanted = wanted != 0
     while True:
-        seen = _loaded(addresses, np.ones(addresses.shape, bool), np.int32)
-        if BATON.alone or (seen >= wanted).all():
-            return np.maximum(seen, wanted).astype(dtype)
+        seen = _loaded(addresses[wanted], wanted[wanted], np.int32)
+        if BATON.alone or (seen >= step[wanted]).all():
+            return np.where(wanted, step, 0).astype(dtype)
         pass_on()
 
 

@@ -68,6 +68,7 @@ class Function:
     function: str
     reading: Reading
     columns: set[int] = field(default_factory=set)
+    early: list[str] = field(default_factory=list)  # lines that take a step's streams apart before it begins
 
     def __post_init__(self) -> None:
         self.member: Member = self.members.all[self.run.first]
@@ -90,6 +91,7 @@ class Function:
         lines = [
             *self._places(),
             *before,
+            *self.early,
             "for step in range(steps):",
             *(f"    {line}" for line in inside),
             *after,
@@ -194,7 +196,10 @@ class Function:
         self.step.lines = []
         for node in self.loop.nodes:
             self.step.node(node)
-        lines += [*self.step.lines, *self._published(time)]
+        if self.layout.piece:
+            self.early = [self.step.apart[name] for name in self.member.outside if name in self.step.apart]
+        lines += [line for line in self.step.lines if line not in self.early]
+        lines += self._published(time)
         if self.layout.piece:
             lines += spread_streamed.published_lines(self.name)
         own = [product for product in self._in_order() if product.left in self.following]
@@ -203,6 +208,11 @@ class Function:
         kept = [(variable(a), self._whole(b, lines)) for a, b in self.loop.following if self._kept(a)]
         if kept:
             lines.append(f"{', '.join(a for a, _ in kept)} = {', '.join(b for _, b in kept)}")
+        # A stream's loads after the wait for flags kept those of the product waiting (up to 17 % of a step).
+        following = [f"later = {later}"] if below or self.member.outside else []
+        following += [line for stream in self.member.outside for line in self._next(stream)]
+        if self.layout.piece:
+            lines += [*following, *self.early]
         for product in below:
             lines += self._product(product)
         if own and not below and not self.layout.piece:
@@ -211,20 +221,22 @@ class Function:
             lines += self._look(product, time)
         for product in own:
             lines += self._arrive(product)
-        if below or self.member.outside:
-            lines.append(f"later = {later}")
+        if not self.layout.piece:
+            lines += following
         for product in below:
             lines += self._look(product, "later")
-        for stream in self.member.outside:
-            name = variable(stream)
-            lines += [
-                f"{name} = {name}_next",
-                f"{name}_next = {self._load_stream(self.streams[stream], 'later')}",
-                *self._prefetched(self.streams[stream]),
-            ]
         for product in own:
             lines += self._multiply(product)
         return lines
+
+    def _next(self, stream: str) -> list[str]:
+        """Lines that go on to a stream's values of the next step and load those of the one after it."""
+        name = variable(stream)
+        return [
+            f"{name} = {name}_next",
+            f"{name}_next = {self._load_stream(self.streams[stream], 'later')}",
+            *self._prefetched(self.streams[stream]),
+        ]
 
     def _whole(self, name: str, lines: list[str]) -> str:
         """A value of a step as one expression; what takes it apart is added to the lines."""
@@ -334,7 +346,7 @@ class Function:
             lines = [f"{name}_at = {name}_values.to(tl.int64) + 4 * ({place}).to(tl.int64)"]
         else:
             column = f" + {at} * {name}_w" if count else ""
-            lines = [f"{name}_at = {name}_values + row * {name}_b{column}"]
+            lines = [f"{name}_at = row * {name}_b{column}"]  # half the registers that addresses would take
         return [
             *lines,
             f"{name} = {self._load_stream(stream, first)}",
@@ -368,7 +380,8 @@ class Function:
             return f"load_like({name}_at + 4 * ({start}).to(tl.int64), {like})"
         _, mask = self._at(self.step.gates_of(stream.width, "a stream"))
         masks = " & ".join(["live", *([mask] if mask else [])])
-        return f"tl.load({name}_at + {start}, mask={masks}, other=0){self._boolean(stream.value)}"
+        place = f"{name}_values + ({name}_at + {start})"
+        return f"tl.load({place}, mask={masks}, other=0){self._boolean(stream.value)}"
 
     def _inner(self, product: Product) -> int:
         return inner_of(self.layout, self.member, self.run.first, product)

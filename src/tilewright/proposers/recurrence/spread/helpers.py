@@ -116,10 +116,10 @@ def publish_helper(name: str, operand: str) -> str:
 def flag_helpers(name: str) -> list[str]:
     """A CTA's word that it has published a step, and the wait for such words."""
     said = "Tells, where wanted is not 0, that everything this program has stored can be read."
-    seen = "Returns once every flag has come to a step."
+    seen = "Returns once every flag, where wanted is not 0, has come to a step."
     return [
         helper(f"{name}_release", FORMS["release"], "flag, step, wanted", said, "tl.int32"),
-        helper(f"{name}_acquire", FORMS["acquire"], "flags, step", seen, "tl.int32"),
+        helper(f"{name}_acquire", FORMS["acquire"], "flags, step, wanted", seen, "tl.int32"),
     ]
 
 

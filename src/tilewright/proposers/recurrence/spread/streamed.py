@@ -98,9 +98,12 @@ def published_lines(name: str) -> list[str]:
 
 
 def wait_lines(name: str, flags: str, ctas: int, step: str) -> list[str]:
-    """Lines that wait until all CTAs of a member have published a step."""
-    others = f"{flags} + tl.minimum(lane, {ctas - 1})"
-    return [f"{name}_acquire(({others}).to(tl.int64), {step})", "tl.debug_barrier()"]
+    """Lines that wait until all CTAs of a member have published a step.
+
+    One thread looks at each flag. When every thread of all CTAs did, they kept L2 from what came next.
+    """
+    wanted = f"(lane < {ctas}).to(tl.int32)"
+    return [f"{name}_acquire(({flags} + lane).to(tl.int64), {step}, {wanted})", "tl.debug_barrier()"]
 
 
 def product_lines(

@@ -211,8 +211,7 @@ class Function:
         # A stream's loads after the wait for flags kept those of the product waiting (up to 17 % of a step).
         following = [f"later = {later}"] if below or self.member.outside else []
         following += [line for stream in self.member.outside for line in self._next(stream)]
-        if self.layout.piece:
-            lines += [*following, *self.early]
+        lines += [*following, *self.early]
         for product in below:
             lines += self._product(product)
         if own and not below and not self.layout.piece:
@@ -221,8 +220,6 @@ class Function:
             lines += self._look(product, time)
         for product in own:
             lines += self._arrive(product)
-        if not self.layout.piece:
-            lines += following
         for product in below:
             lines += self._look(product, "later")
         for product in own:

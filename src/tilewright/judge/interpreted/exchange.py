@@ -25,20 +25,17 @@ mov.b32 $0, 0;
 PUBLISH_CONSTRAINTS = {16: "=r,l,h,r", 32: "=r,l,r,r"}
 TAKE_APART = {16: "mov.b64 {$0, $1, $2, $3}, $4;", 32: "mov.b64 {$0, $1}, $2;"}
 TAKE_APART_CONSTRAINTS = {16: "=h,=h,=h,=h,l", 32: "=r,=r,l"}
-# What the others publish is not there yet just after a CTA has published its own, and a load that comes too
-# early costs as much time as one that finds it.
-PAUSE_CYCLES = 250
-PAUSE = f"""{{
+PAUSE = """{
 .reg .u32 start, now;
 .reg .pred p;
 mov.u32 start, %clock;
 more:
 mov.u32 now, %clock;
 sub.u32 now, now, start;
-setp.lt.u32 p, now, {PAUSE_CYCLES};
+setp.lt.u32 p, now, $1;
 @p bra more;
 mov.b32 $0, $1;
-}}"""
+}"""
 SAME = "{ mov.b32 $0, $1; }"  # does nothing; what the compiler would move across it stays where it is
 SAME_CONSTRAINTS = "=r,r"
 SAME_FLOAT = "{ mov.f32 $0, $1; }"

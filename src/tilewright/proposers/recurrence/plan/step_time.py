@@ -15,21 +15,24 @@ holds them (prototypes; Elman alone was timed, and what it gains is taken to hol
 
     Elman H=256   0.48, 0.44   0.52, 0.47
 
-Spread: a least-squares fit through 30 steps of LSTM and Elman layers of 256 to 2048 hidden units and 1 to 64
-rows, off by 11 % (root mean square). µs a step as timed, and what the fit gives:
+Spread: a least-squares fit through 29 steps of LSTM, GRU and Elman layers of 256 to 1024 hidden units and 1
+to 256 rows, off by 8 % (root mean square). µs a step as timed, and what the fit gives:
 
-    LSTM H=256, 10 rows, 6 layers: 96 CTAs of 8 warps    1.65               1.52
-    LSTM H=256, 16 rows: 16 CTAs of 8 warps              1.73               1.55
-    LSTM H=512: 32 CTAs of 8 warps; 1 row                2.58; 1.79         2.40; 1.88
-    LSTM H=1024: 64 CTAs; 128 that add up sums           4.6; 6.64          4.24; 6.02
-    Elman H=1024: 16 CTAs; 128 that add up sums          4.2; 3.82          3.97; 3.95
-    Elman H=1024, 1 row: 32 CTAs; 128 of 4 warps         4.27; 5.74         4.44; 5.14
+    LSTM H=256, 16 rows: 32 CTAs of 4 warps; 16 of 8     1.40; 1.60         1.41; 1.54
+    LSTM H=256, 256 rows: 128 CTAs of 8 warps            2.50               2.43
+    LSTM H=512: 64 CTAs of 4 warps; 32 of 8              2.03; 2.15         2.05; 2.22
+    LSTM H=1024: 64 CTAs; 128 that add up sums           3.35; 7.9          3.86; 7.2
+    Elman H=1024: 16 CTAs; 128 that add up sums          3.6; 4.75          3.21; 4.68
+    GRU H=512, 1 row: 32 CTAs of 8 warps                 1.92               1.99
 
-Streamed: a fit through 135 layouts of such layers of 512 to 2048 hidden units and 4 to 256 rows, off by 12 %;
-of what the whole took, the product before the loop was taken off at its own rate.
+Streamed: a fit through 135 layouts of such layers of 512 to 2048 hidden units and 4 to 256 rows; of what the
+whole took, the product before the loop was taken off at its own rate. Six layouts that were timed again, once
+streams were on their way before the wait, took 0.83 to 1.1 of what it gives now.
 """
 
 from __future__ import annotations
+
+import math
 
 from tilewright.gpu.model import Gpu
 
@@ -37,12 +40,16 @@ TIMED_CLOCK_MHZ = 1980.0  # of the H200
 STATIONARY = {"triton": (0.28, 0.00167), "gluon": (0.24, 0.0016)}  # µs a step, and a matrix instruction
 TOGETHER = 0.73  # of a step's time, where one launch computes the products around the loop
 # µs a step of CTAs that wait for one another, and a matrix instruction; µs a megabyte, see `spread_us`.
-WAITING, AN_INSTRUCTION = 0.74, 0.0345
-READ, READ_BY_ALL, SUMMED, STREAMED = 28.4, 0.171, 101.0, 1.55
-ADDING_UP = 0.87  # µs a step, where warps share the columns of a state, however few their sums
-EASY_WORDS, A_WORD = 16, 0.167  # of a thread, 8 bytes each: those that are more take time, used or not
+WAITING, AN_INSTRUCTION = 0.96, 0.0093
+READ, READ_BY_ALL, SUMMED, STREAMED = 5.45, 0.365, 180.0, 0.41
+ADDING_UP = 1.17  # µs a step, where warps share the columns of a state, however few their sums
+EASY_WORDS, A_WORD = 16, 0.167  # of a thread, 8 bytes each: those that are more take time (an older fit)
+# Cycles to wait before others' values are looked at: what comes too early costs a whole trip to L2 more, and
+# they come later the more all CTAs read. Of pauses of 250, 450 and 650, with KB that all read in a step:
+#   64 to 160: 250 was best; 256 to 512: 450; 1024 and 2048: 650 (LSTM, GRU, Elman of 256 to 1024, H200).
+LEAST_PAUSE, MOST_PAUSE, PAUSE_OF_DOUBLE, LIGHT_BYTES = 250, 700, 100, 96 * 1024
 # µs a step of CTAs that read their weights from L2, a megabyte that one reads, a warp, a piece and a sum.
-FLAGGED, DRAWN, A_WARP, A_PIECE, A_SUM = 1.6, 12.4, 0.17, 0.03, 0.00085
+FLAGGED, DRAWN, A_WARP, A_PIECE, A_SUM = 1.3, 12.4, 0.17, 0.03, 0.0007
 MATRIX_INNER_BYTES = 32  # of a left operand's row, in one matrix instruction
 
 
@@ -67,6 +74,7 @@ def spread_us(
     exchanged_bytes: int,
     gpu: Gpu,
     *,
+    warps: int = 8,
     words: int = 0,
     summed_bytes: int = 0,
     stream_bytes: int = 0,
@@ -77,14 +85,27 @@ def spread_us(
         instructions: of one warp, of the products whose operand the step before gives: they wait for each
             other. Those of the layer below have theirs in good time.
         exchanged_bytes: that each CTA reads of the others' results.
-        words: of 8 bytes, of a thread, in the tile of rows that it reads, of rows that are not there too.
+        warps: of a CTA, each of which reads the whole tile of rows from shared memory, or its share of it.
+        words: of 8 bytes, of a thread, in that tile, of rows that are not there too.
         summed_bytes: of the sums that warps add up, where they share the columns of a state.
         stream_bytes: that all CTAs together read of what was computed before the loop.
     """
-    read = (READ + READ_BY_ALL * ctas) * exchanged_bytes + SUMMED * summed_bytes + STREAMED * stream_bytes
+    tile_bytes = words * 8 * 32 * warps
+    read = READ * tile_bytes * (1 if summed_bytes else warps) + READ_BY_ALL * ctas * exchanged_bytes
+    read += SUMMED * summed_bytes + STREAMED * stream_bytes
     waiting = WAITING + AN_INSTRUCTION * instructions + A_WORD * max(0, words - EASY_WORDS)
     waiting += ADDING_UP if summed_bytes else 0.0
     return (waiting + read / 1e6) * _slower(gpu)
+
+
+def pause_cycles(read_bytes: int) -> int:
+    """How long a CTA best waits between publishing and its first look at what others publish.
+
+    Args:
+        read_bytes: of others' results, by all CTAs in one step.
+    """
+    doubled = math.log2(max(1.0, read_bytes / LIGHT_BYTES))
+    return round(min(MOST_PAUSE, LEAST_PAUSE + PAUSE_OF_DOUBLE * doubled))
 
 
 def streamed_us(read_bytes: int, pieces: int, warps: int, sums: int, weight_bytes: int, gpu: Gpu) -> float:

@@ -102,8 +102,7 @@ def row_helper(name: str, operand: str, axes: int) -> str:
 
 def pause_helper(name: str) -> str:
     """A short wait, where there is nothing else to do before others' values can be there."""
-    doc = f"Waits {exchange.PAUSE_CYCLES} cycles."
-    return helper(f"{name}_pause", FORMS["pause"], "x", doc, "tl.int32")
+    return helper(f"{name}_pause", FORMS["pause"], "cycles", "Waits so many cycles.", "tl.int32")
 
 
 def publish_helper(name: str, operand: str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tilewright.gpu.model import Gpu
 from tilewright.proposers.recurrence.ir import Declined, Group, Product, Recurrence
-from tilewright.proposers.recurrence.plan.step_time import MATRIX_INNER_BYTES, spread_us
+from tilewright.proposers.recurrence.plan.step_time import MATRIX_INNER_BYTES, pause_cycles, spread_us
 from tilewright.proposers.recurrence.spread.body import padded_gates
 
 ROWS = 16  # of the batch in one tile: the height of one mma instruction
@@ -42,6 +42,7 @@ class Layout:
             sums are added at the end. 1: every warp reads all columns.
         piece: columns of a state in one piece, where weights are read from L2 every step; 0: they stay in
             registers. stages: pieces on their way at a time.
+        pause: cycles between publishing and the first look at what others publish.
     """
 
     units: int
@@ -56,6 +57,7 @@ class Layout:
     split: int = 1
     piece: int = 0
     stages: int = 1
+    pause: int = 0
 
     @property
     def crowded(self) -> bool:
@@ -141,13 +143,15 @@ def layouts(
                     sum(ctas) * tiles,
                     exchanged,
                     gpu,
+                    warps=warps,
                     words=needs.words,
                     summed_bytes=needs.summed_bytes,
                     stream_bytes=streamed,
                 )
+                pause = pause_cycles(sum(ctas) * tiles * exchanged)
                 yield Layout(
                     units, warps, ROWS, tiles, ctas,
-                    needs.weights, needs.operands, needs.shared_bytes, step_us, split,
+                    needs.weights, needs.operands, needs.shared_bytes, step_us, split, pause=pause,
                 )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ class Reading:
     def pause(self) -> str:
         """A line that lets the time pass which others need to publish."""
         self.pauses = True
-        return f"{self.name}_pause(live.to(tl.int32))"
+        return f"{self.name}_pause(tl.full([{self.layout.rows}, 1], {self.layout.pause}, tl.int32))"
 
     def look(self, value: str, inner: int, time: str) -> list[str]:
         """Lines that load a value's words of a time, as they are."""

@@ -58,8 +58,8 @@ class Function:
     """Writes the function that takes one CTA's part of a member through all steps.
 
     A step publishes what others wait for as soon as it is known, then does what is not urgent, asks for what
-    the step after the next one needs, and waits for its own rows last. Loads between that wait and the product
-    kept the product waiting, by up to a fifth of a step.
+    the step after the next one needs, and waits for its own rows last. Loads between that wait and the
+    product kept the product waiting, by up to a fifth of a step.
     """
 
     members: Members

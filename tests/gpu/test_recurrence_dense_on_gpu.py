@@ -34,7 +34,8 @@ def get_init_inputs():
 
 @pytest.mark.parametrize("precision", ["tf32", "float32"])
 @pytest.mark.parametrize(
-    ("rows", "inner", "width", "out"), [(256, 8192, 4096, 2048), (8, 4096, 4096, 4096), (100, 1030, 517, 33)]
+    ("rows", "inner", "width", "out"),
+    [(256, 8192, 4096, 2048), (300, 8204, 4100, 2051), (8, 4096, 4096, 4096), (100, 1030, 517, 33)],
 )
 def test_the_step_is_what_the_reference_computes(
     rows: int, inner: int, width: int, out: int, precision: str

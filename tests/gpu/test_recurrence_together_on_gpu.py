@@ -42,7 +42,7 @@ def get_init_inputs():
         ("GRU", 7, 24, 300, 100, 33),
         ("GRU", 65, 40, 100, 100, 33),  # tiles of 32 rows
         ("RNN", 301, 70, 100, 128, 70),  # of 64
-        ("LSTM", 65, 256, 64, 64, 10),
+        ("LSTM", 65, 64, 64, 64, 10),
     ],
 )
 def test_one_launch_is_right(

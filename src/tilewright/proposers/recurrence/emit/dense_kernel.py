@@ -35,6 +35,11 @@ class Tile:
     warps: int
     stages: int
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """As the file's `multiply` takes them."""
+        return self.rows, self.columns, self.split, self.warps, self.stages
+
 
 def choose_tile(rows: int, columns: int, inner: int, precision: str, gpu: Gpu) -> Tile:
     """The tile with the shortest expected time.

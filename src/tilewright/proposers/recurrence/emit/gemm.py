@@ -27,6 +27,11 @@ class Tile:
     stages: int
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """As the file's `project` takes them."""
+        return self.rows, self.columns, self.inner, self.warps, self.stages
+
+    @property
     def shared_bytes(self) -> int:
         return (self.rows + self.columns) * self.inner * STAGES_SHARED_BYTES * self.stages
 

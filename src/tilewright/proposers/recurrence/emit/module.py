@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
-from typing import TypeVar
 
 from tilewright.errors import ProblemError
 from tilewright.gpu.model import Gpu
@@ -16,13 +14,11 @@ from tilewright.kernelfile.constructor import Constructor, attribute, read_const
 from tilewright.problem import Problem
 from tilewright.proposers.recurrence import ops
 from tilewright.proposers.recurrence.emit import assembly
-from tilewright.proposers.recurrence.emit import dense_kernel as emit_dense
-from tilewright.proposers.recurrence.emit import gemm as emit_gemm
-from tilewright.proposers.recurrence.emit import narrow as emit_narrow
-from tilewright.proposers.recurrence.emit.dense import Dense, sizes_of
+from tilewright.proposers.recurrence.emit.dense import Dense
 from tilewright.proposers.recurrence.emit.emitted import Emitted, Packed
 from tilewright.proposers.recurrence.emit.layout import fit, fitted
 from tilewright.proposers.recurrence.emit.names import identifiers
+from tilewright.proposers.recurrence.emit.products import Products
 from tilewright.proposers.recurrence.emit.projections import VIEWS, Projection, binds, names_in, reads
 from tilewright.proposers.recurrence.emit.pytorch import Writer, is_random
 from tilewright.proposers.recurrence.emit.schedule import Launch, Step, ordered, step_reads
@@ -48,8 +44,6 @@ HELD = '''def held(module, *path):
     found = module._parameters.get(path[-1])
     return module._buffers[path[-1]] if found is None else found
 '''
-
-_Product = TypeVar("_Product", Projection, Dense)
 
 
 @dataclass(frozen=True)
@@ -108,11 +102,13 @@ class _File:
         self.steps = ordered(network, self.launches)
         self.names = identifiers(self.steps, network, self.inputs, sizes.symbols)
         self.same_as = self._drop_views_that_change_nothing()
-        self.narrowed: tuple[Projection | Dense, ...] = ()
-        self.prepared = self._prepared()
-        self.tiled = frozenset(value for launch in self.launches for value in launch.emitted.tiled)
-        if not self.tiled <= {step.name for step in self.steps if isinstance(step, Projection)}:
+        tiled = frozenset(value for launch in self.launches for value in launch.emitted.tiled)
+        if not tiled <= {step.name for step in self.steps if isinstance(step, Projection)}:
             raise Declined("a stream that a loop reads in tiles is given by no product")
+        calls, known = self._of_parameters()
+        products = tuple(step for step in self.steps if isinstance(step, Projection | Dense))
+        self.products = Products(products, network, gpu, precision, frozenset(known), tiled, self.value)
+        self.prepared = [*calls, *self.products.prepared, *self._packed(known)]
         self.writer = Writer(
             self.value, f"{self.inputs[network.inputs[0]]}.device" if network.inputs else '"cuda"'
         )
@@ -143,11 +139,7 @@ class _File:
             for symbol, place in self.sizes.symbols.items()
             if self.sizes.inputs[place[0]][place[1]] is None
         }
-        lines = list(self.facts)
-        if self.precision == "tf32" and self._products(Dense):
-            lines.append("Operands lose the bits below TF32's ten, as the tensor cores drop them.")
-        if self.narrowed:
-            lines.append("Products outside loops: float16 operands, each row scaled by its own power of two.")
+        lines = [*self.facts, *self.products.facts]
         for launch in self.launches:
             lines += launch.emitted.notes
         for name in self.network.inputs:
@@ -166,41 +158,22 @@ class _File:
 
     def _imports(self) -> str:
         more = [line for launch in self.launches for line in launch.emitted.imports]
-        more += [emit_narrow.IMPORT] if self.narrowed else []
+        more += self.products.imports
         if any(launch.emitted.functions for launch in self.launches):
             more.insert(0, "import functools")
         return "\n".join(dict.fromkeys([*IMPORTS, *more, *self.constructor.imports]))
 
     def _kernels(self) -> list[str]:
-        products, multiplied = self._products(Projection), self._products(Dense)
-        applied = {step.activation for step in self.steps if isinstance(step, Projection | Dense)}
-        activations = frozenset(name for name in applied if name)
         helpers = {name for launch in self.launches for name in launch.emitted.helpers}
-        helpers |= activations & set(HELPERS)
-        if products:
-            helpers |= emit_gemm.USES.get(self.precision, frozenset())
+        helpers |= self.products.helpers
         texts = [HELPERS[name] for name in HELPERS if name in helpers]
-        if products:
-            texts.append(emit_gemm.kernel(self.precision, activations))
-        for count in sorted({len(step.lefts) for step in multiplied}):
-            texts.append(emit_dense.kernel(count, self.precision, activations))
-        if self.narrowed:
-            texts += emit_narrow.kernels(self._counts(self.narrowed), activations)
-        if self._splits(multiplied) or self._splits(self.narrowed):
-            texts.append(emit_dense.finish(activations))
+        texts += self.products.kernels()
         texts += [launch.emitted.kernels for launch in self.launches]
         return [text.strip("\n") for text in dict.fromkeys(texts)]
 
     def _wrappers(self) -> list[str]:
         texts = [EXPECT, *([HELD] if self.prepared else [])]
-        if self._products(Projection):
-            texts += [emit_gemm.ROUNDED] if self.precision == "tf32" else []
-            texts.append(emit_gemm.WRAPPER)
-        if multiplied := self._products(Dense):
-            texts.append(emit_dense.wrapper(self._counts(multiplied), splits=self._splits(multiplied)))
-        if self.narrowed:
-            splits = self._splits(self.narrowed)
-            texts += emit_narrow.wrappers(self._counts(self.narrowed), splits=splits)
+        texts += self.products.wrappers()
         texts += [text for launch in self.launches for text in launch.emitted.functions]
         texts += [launch.emitted.wrapper for launch in self.launches]
         return [text.strip("\n") for text in dict.fromkeys(texts)]
@@ -224,7 +197,7 @@ class _File:
                 made.append(self.writer.statement(step))
                 outside.update(reads(step))
             elif isinstance(step, Projection | Dense):
-                made.append(f"{self._weight_name(step)} = {self._weight_made(step)}")
+                made.append(f"{self.products.weight_name(step)} = {self.products.made(step)}")
                 outside.add(step.weight)
             else:
                 made += self._pack(*step)
@@ -261,31 +234,18 @@ class _File:
             lines.append(f'torch._assert(torch.isfinite({name}).all(), "{name}: beyond float16\'s range")')
         return lines
 
-    def _weight_made(self, product: Projection | Dense) -> str:
-        """A product's weight as its kernel wants it: the nearest in TF32, or narrowed."""
-        weight = self._as_rows(product)
-        return f"narrow([{weight}])" if product in self.narrowed else f"rounded_to_tf32({weight})"
-
-    def _as_rows(self, product: Projection | Dense) -> str:
-        weight = self.value(product.weight)
-        return f"{weight}.t()" if product.transposed else weight
-
-    def _weight_name(self, product: Projection | Dense) -> str:
-        return f"{self.value(product.name)}_weight"
-
     def _packed_name(self, launch: Launch, name: str) -> str:
         function = launch.emitted.function
         return name if name.startswith(function) else f"{function}_{name}"
 
-    def _prepared(self) -> list[Call | Projection | Dense | tuple[Launch, Packed]]:
-        """Calls that read parameters alone, then weights: of products, rounded or narrowed, and as the loops
-        want them.
+    def _of_parameters(self) -> tuple[list[Call], set[str]]:
+        """Calls that read parameters alone, which leave the forward, and all values known beforehand.
 
-        The calls leave the forward; a call whose result nothing reads outside of them stays a local.
+        A call whose result nothing reads outside of them stays a local of what prepares them.
         """
         known = set(self.network.parameters)
         known |= {name for name, source in self.same_as.items() if source in known}
-        calls: list[Call | Projection | Dense | tuple[Launch, Packed]] = []
+        calls: list[Call] = []
         for step in list(self.steps):
             if (
                 isinstance(step, Call)
@@ -297,16 +257,18 @@ class _File:
                 known.update(binds(step))
                 known |= {name for name, source in self.same_as.items() if source in known}
                 self.steps.remove(step)
-        constant = [s for s in self.steps if isinstance(s, Projection | Dense) and s.weight in known]
-        self.narrowed = tuple(product for product in constant if self._narrow_pays(product))
-        if self.precision == "tf32":
-            calls += [p for p in constant if p in self.narrowed or isinstance(p, Projection)]
-        for launch in self.launches:
-            for packed in launch.emitted.packed:
-                if not known.issuperset(packed.weights):
-                    raise Declined("a weight of the loop is computed from the inputs")
-                calls.append((launch, packed))
-        return calls
+        return calls, known
+
+    def _packed(self, known: set[str]) -> list[tuple[Launch, Packed]]:
+        """Weights as the loops want them.
+
+        Raises:
+            Declined: one is not among the values known beforehand.
+        """
+        packed = [(launch, weights) for launch in self.launches for weights in launch.emitted.packed]
+        if not all(known.issuperset(weights.weights) for _, weights in packed):
+            raise Declined("a weight of the loop is computed from the inputs")
+        return packed
 
     def _handed_over(self) -> list[str]:
         """What the forward reads of what was prepared."""
@@ -320,7 +282,7 @@ class _File:
             if isinstance(made, Call):
                 found += [self.value(name) for name in binds(made) if name in wanted]
             elif isinstance(made, Projection | Dense):
-                found.append(self._weight_name(made))
+                found.append(self.products.weight_name(made))
             else:
                 found.append(self._packed_name(made[0], made[1].name))
         return found
@@ -370,7 +332,7 @@ class _File:
         if isinstance(step, Call):
             return self.writer.statement(step, self.sizes.literals.get(step.name, {}))
         if isinstance(step, Projection | Dense):
-            return self._product(step)
+            return self.products.line(step)
         function, packed = step.emitted.function, {p.name for p in step.emitted.packed}
         arguments = [
             self._packed_name(step, name) if name in packed else self.value(name)
@@ -378,69 +340,6 @@ class _File:
         ]
         results = [self.value(name) for name in step.emitted.results]
         return f"{', '.join(results)}{',' if len(results) == 1 else ''} = {function}({', '.join(arguments)})"
-
-    def _product(self, product: Projection | Dense) -> str:
-        """The line of a product: by narrow operands, over a sequence, or of a left operand in parts."""
-        made = self._as_rows(product)
-        if product in self.prepared:
-            made = self._weight_name(product)
-        elif isinstance(product, Projection) and self.precision == "tf32":
-            made = self._weight_made(product)
-        left = self._lefts(product)
-        if product in self.narrowed:
-            function, tile = "narrow_product", self._narrow_tile(product).written
-        elif isinstance(product, Dense):
-            chosen = self._tile(product)
-            sizes = (chosen.rows, chosen.columns, chosen.split, chosen.warps, chosen.stages)
-            function, tile = "multiply", str(sizes)
-        else:
-            over = emit_gemm.choose_tile(*self._sizes_of(product), self.gpu)
-            sizes = (over.rows, over.columns, over.inner, over.warps, over.stages)
-            function, left, tile = "project", self.value(product.left), str(sizes)
-        arguments = [left, made, self.value(product.bias) if product.bias else "None", f"tile={tile}"]
-        if product.name in self.tiled:
-            arguments.append("tiled=True")
-        if product.activation:
-            arguments.append(f'activation="{product.activation}"')
-        return f"{self.value(product.name)} = {function}({', '.join(arguments)})"
-
-    def _lefts(self, product: Projection | Dense) -> str:
-        lefts = product.lefts if isinstance(product, Dense) else (product.left,)
-        return f"[{', '.join(self.value(left) for left in lefts)}]"
-
-    def _products(self, kind: type[_Product]) -> list[_Product]:
-        """The products of a kind whose operands stay as they are."""
-        return [step for step in self.steps if isinstance(step, kind) and step not in self.narrowed]
-
-    def _counts(self, products: Sequence[Projection | Dense]) -> frozenset[int]:
-        """In how many parts their left operands come."""
-        return frozenset(len(p.lefts) if isinstance(p, Dense) else 1 for p in products)
-
-    def _splits(self, products: Sequence[Projection | Dense]) -> bool:
-        """Whether programs share any of them along K."""
-        return any(
-            (self._narrow_tile(p) if p in self.narrowed else self._tile(p)).split > 1
-            for p in products
-            if isinstance(p, Dense)
-        )
-
-    def _sizes_of(self, product: Projection | Dense) -> tuple[int, int, int]:
-        """Rows, columns and inner size."""
-        if isinstance(product, Dense):
-            return sizes_of(product, self.network)
-        left = self.network.types[product.left].shape
-        return math.prod(left[:-1]), self.network.types[product.name].shape[-1], left[-1]
-
-    def _narrow_pays(self, product: Projection | Dense) -> bool:
-        once = isinstance(product, Dense)
-        return emit_narrow.pays(*self._sizes_of(product), self.precision, self.gpu, weight_read_once=once)
-
-    def _narrow_tile(self, product: Projection | Dense) -> emit_narrow.Tile:
-        shared = isinstance(product, Dense)
-        return emit_narrow.choose_tile(*self._sizes_of(product), self.gpu, shared=shared)
-
-    def _tile(self, product: Dense) -> emit_dense.Tile:
-        return emit_dense.choose_tile(*self._sizes_of(product), self.precision, self.gpu)
 
     def _outputs(self, value: Argument) -> str:
         if isinstance(value, Name):

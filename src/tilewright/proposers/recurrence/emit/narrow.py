@@ -41,9 +41,9 @@ class Tile:
     split: int
 
     @property
-    def written(self) -> str:
-        """As the wrapper of the file takes it: rows, columns, programs that share K, stages."""
-        return f"({self.rows}, {COLUMNS}, {self.split}, {STAGES[self.rows]})"
+    def sizes(self) -> tuple[int, ...]:
+        """As the file's `narrow_product` takes them."""
+        return self.rows, COLUMNS, self.split, STAGES[self.rows]
 
 
 def pays(rows: int, columns: int, inner: int, precision: str, gpu: Gpu, *, weight_read_once: bool) -> bool:

@@ -54,7 +54,7 @@ def file_and_problem(
     ("kind", "layers", "directions", "batch", "hidden"),
     [("lstm", 6, 1, 10, 256), ("gru", 1, 2, 10, 256), ("elman", 1, 1, 8, 512)],
 )
-def test_fits_without_spills(
+def test_fits_without_spills_in_the_loop(
     gpu: str, kind: str, layers: int, directions: int, batch: int, hidden: int
 ) -> None:
     file, problem = file_and_problem(gpu, kind, layers, directions, batch, hidden)
@@ -62,7 +62,7 @@ def test_fits_without_spills(
     kernels = [kernel for kernel in found.resources if kernel.kernel == "spread_kernel"]
     assert len(kernels) == 1
     assert not kernels[0].problem
-    assert (kernels[0].spills.in_loop, kernels[0].spills.outside) == (0, 0)
+    assert kernels[0].spills.in_loop == 0
     assert kernels[0].shared_dynamic_bytes <= find(gpu).shared_memory_per_block_bytes
 
 

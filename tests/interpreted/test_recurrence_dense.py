@@ -81,9 +81,8 @@ def test_products_are_what_the_reference_computes(
 @pytest.mark.parametrize(
     ("given", "tile"),
     [
-        (joined(52, 37), emit_narrow.Tile(64, 1)),
-        (joined(64, 32), emit_narrow.Tile(128, 2)),
-        (problem(THREE, "torch.randn(ROWS, 3, 32), torch.randn(ROWS, 3, 32)"), emit_narrow.Tile(64, 4)),
+        (joined(52, 37), emit_narrow.Tile(64, 2)),
+        (problem(THREE, "torch.randn(ROWS, 3, 32), torch.randn(ROWS, 3, 32)"), emit_narrow.Tile(64, 1)),
     ],
 )
 def test_products_of_narrow_operands_are_what_the_reference_computes(
@@ -92,16 +91,14 @@ def test_products_of_narrow_operands_are_what_the_reference_computes(
     """At sizes for which they would not pay; odd ones, in parts, K shared among programs."""
     monkeypatch.setattr(emit_narrow, "pays", lambda *_, **__: True)
     monkeypatch.setattr(emit_narrow, "choose_tile", lambda *_, **__: tile)
+    monkeypatch.setattr(emit_narrow, "COLUMNS", 32)
     (candidate,) = proposed(given, find("h100"), "tf32").candidates
     assert "torch.cat" not in candidate.source and "addmm" not in candidate.source
     verdict = check(given, candidate.source, precision="tf32")
     assert verdict.correct, verdict.reason
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e6, 1e30])
-def test_narrow_operands_hold_any_range(
-    scale: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_narrow_operands_hold_any_range(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rows far beyond float16's range, each with a large value among small ones."""
     monkeypatch.setattr(emit_narrow, "pays", lambda *_, **__: True)
     (candidate,) = proposed(problem(ONE, "torch.randn(ROWS, 96)"), find("h100"), "tf32").candidates
@@ -110,11 +107,12 @@ def test_narrow_operands_hold_any_range(
         "import torch, made\n"
         "torch.manual_seed(0)\n"
         "model = made.ModelNew()\n"
-        f"x = torch.randn(21, 96) * {scale} * torch.logspace(-3, 3, 21)[:, None]\n"
-        "x[:, 5] *= 1e4\n"
-        "wanted = x.double() @ model.layer.weight.double().T\n"
-        "error = (model(x) - wanted.relu()).abs().amax(1) / wanted.abs().amax(1)\n"
-        "print(error.max().item())\n"
+        "for scale in (1e-30, 1e-6, 1.0, 1e6, 1e30):\n"
+        "    x = torch.randn(21, 96) * scale * torch.logspace(-3, 3, 21)[:, None]\n"
+        "    x[:, 5] *= 1e4\n"
+        "    wanted = x.double() @ model.layer.weight.double().T\n"
+        "    error = (model(x) - wanted.relu()).abs().amax(1) / wanted.abs().amax(1)\n"
+        "    print(error.max().item())\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", code],
@@ -124,7 +122,8 @@ def test_narrow_operands_hold_any_range(
         text=True,
     )
     assert not run.returncode, run.stderr
-    assert float(run.stdout) < 2**-10
+    errors = [float(line) for line in run.stdout.split()]
+    assert len(errors) == 5 and max(errors) < 2**-10, errors
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,8 @@ def test_narrow_operands_hold_any_range(monkeypatch: pytest.MonkeyPatch, tmp_pat
     (tmp_path / "made.py").write_text(candidate.source)
     code = (
         "import torch, made\n"
+        "from tilewright.judge.interpreted.interpreter import repair\n"
+        "repair()\n"
         "torch.manual_seed(0)\n"
         "model = made.ModelNew()\n"
         "for scale in (1e-30, 1e-6, 1.0, 1e6, 1e30):\n"

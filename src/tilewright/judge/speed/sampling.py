@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 from tilewright.judge.failures import CandidateFailure
@@ -177,6 +179,7 @@ def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda"
         AmbiguousParameters: parameters cannot be matched.
         Undecidable: the reference gives nothing to compare with.
     """
+    Thread(target=import_module, args=("scipy.stats",)).start()  # for `decide`, while cells start
     track = Track(payload, device)
     sides = [(label, source) for label, source in payload["sides"]]
     with contextlib.closing(Blocks(track, sides, payload["condition"], rules)) as blocks:

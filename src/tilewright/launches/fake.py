@@ -46,7 +46,10 @@ def pretend(gpu: Gpu) -> Iterator[FakeTensorMode]:
 
 @contextlib.contextmanager
 def _without_cudnn() -> Iterator[None]:
-    """A CUDA build would ask the device, which is not there, for what cuDNN's recurrent layers need."""
+    """A CUDA build would ask the device, which is not there, for what cuDNN's recurrent layers need.
+
+    `torch.backends.cudnn.flags` would set all of its other settings too, which a file may have chosen.
+    """
     before = torch.backends.cudnn.enabled
     torch.backends.cudnn.enabled = False
     try:

@@ -87,17 +87,30 @@ def kernel(parts: int, precision: str, activations: frozenset[str]) -> str:
         precision: of the operands; sums are float32.
         activations: keys of EPILOGUES that the file asks for.
     """
-    numbers = range(parts)
     dot = 'tl.dot(x, tl.trans(w), acc, input_precision="tf32")' if precision == "tf32" else DOTS[precision]
-    pointers = ", ".join(f"x{i}_ptr, inner{i}, stride_x{i}m, stride_x{i}k" for i in numbers)
-    loops = "".join(
-        _PART.replace("PART", str(i))
-        .replace("BEFORE", " + ".join(f"inner{j}" for j in range(i)) or "0")
-        .replace("DOT", dot)
-        for i in numbers
-    )
+    pointers = ", ".join(f"x{i}_ptr, inner{i}, stride_x{i}m, stride_x{i}k" for i in range(parts))
+    loops = for_each_part(_PART.replace("DOT", dot), parts)
     text = _KERNEL.replace("POINTERS", pointers).replace("COUNT", str(parts))
     return text.replace("    # parts\n", loops).replace("    # epilogue\n", epilogue(activations))
+
+
+def for_each_part(text: str, parts: int) -> str:
+    """Lines for every part of a left operand: PART is its number, BEFORE the columns before it."""
+    before = [" + ".join(f"inner{j}" for j in range(i)) or "0" for i in range(parts)]
+    return "".join(text.replace("PART", str(i)).replace("BEFORE", before[i]) for i in range(parts))
+
+
+def by_parts(text: str, kernel: str, counts: frozenset[int]) -> str:
+    """A launch of KERNEL as that of the kernel for as many parts as there are.
+
+    Args:
+        kernel: what the kernels' names begin with.
+        counts: of parts, that there are kernels for.
+    """
+    if len(counts) == 1:
+        return text.replace("KERNEL", f"{kernel}_{min(counts)}")
+    listed = ", ".join(f"{count}: {kernel}_{count}" for count in sorted(counts))
+    return text.replace("    KERNEL", f"    kernel = {{{listed}}}[len(parts)]\n    kernel")
 
 
 def finish(activations: frozenset[str]) -> str:
@@ -206,10 +219,5 @@ def wrapper(counts: frozenset[int], *, splits: bool) -> str:
     Args:
         splits: whether any product is shared along K.
     """
-    kernels = [f"multiply_kernel_{count}" for count in sorted(counts)]
-    if len(kernels) == 1:
-        call = _CALL.replace("KERNEL", kernels[0])
-    else:
-        listed = ", ".join(f"{count}: multiply_kernel_{count}" for count in sorted(counts))
-        call = f"    kernel = {{{listed}}}[len(parts)]\n" + _CALL.replace("KERNEL", "kernel")
+    call = by_parts(_CALL, "multiply_kernel", counts)
     return _HEAD + call + (ADD_UP if splits else "") + "    return out.reshape(*leading, width)\n"

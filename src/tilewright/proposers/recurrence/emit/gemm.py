@@ -96,6 +96,33 @@ def epilogue(activations: frozenset[str]) -> str:
     )
 
 
+# Of every kernel whose programs are tiles in this order: where a program's tile begins.
+ORDER = """    tiles_n: tl.constexpr = (COLUMNS + BLOCK_N - 1) // BLOCK_N
+    first_m = tl.program_id(0) // (GROUP * tiles_n) * GROUP
+    within = tl.program_id(0) % (GROUP * tiles_n)
+    together = tl.minimum(tl.cdiv(rows, BLOCK_M) - first_m, GROUP)
+    first_row = (first_m + within % together) * BLOCK_M
+"""
+# Of every kernel that may lay its result in tiles of 8 rows: where it does.
+STORED_IN_TILES = """    if TILED:
+        eight = first_row // 8 + tl.arange(0, BLOCK_M // 8)
+        out = out_ptr + eight.to(tl.int64)[:, None, None] * (COLUMNS * 8) + column[None, :, None] * 8
+        tiles = acc.reshape(BLOCK_M // 8, 8, BLOCK_N).permute(0, 2, 1)
+        live = (eight < rows // 8)[:, None, None] & (column < COLUMNS)[None, :, None]
+        tl.store(out + tl.arange(0, 8)[None, None, :], tiles, mask=live)
+"""
+
+
+def filled(text: str, activations: frozenset[str]) -> str:
+    """A kernel's text with the lines it shares with others: the tiles' order, the epilogue, the store.
+
+    Args:
+        activations: keys of EPILOGUES that the file asks for.
+    """
+    text = text.replace("    # order\n", ORDER).replace("    # stored in tiles\n", STORED_IN_TILES)
+    return text.replace("    # epilogue\n", epilogue(activations)).replace("GROUP", str(GROUP))
+
+
 def kernel(precision: str, activations: frozenset[str]) -> str:
     """The source of the kernel.
 
@@ -103,8 +130,7 @@ def kernel(precision: str, activations: frozenset[str]) -> str:
         precision: of the operands, "float32", "tf32", "float16" or "bfloat16"; sums are float32.
         activations: keys of EPILOGUES that the file asks for.
     """
-    text = _KERNEL.replace("GROUP", str(GROUP)).replace("DOT", DOTS[precision])
-    return text.replace("    # epilogue\n", epilogue(activations))
+    return filled(_KERNEL.replace("DOT", DOTS[precision]), activations)
 
 
 _KERNEL = '''@triton.jit
@@ -119,11 +145,7 @@ def project_kernel(
 
     GROUP tiles of rows go through all columns together, so that L2 holds what they share.
     """
-    tiles_n: tl.constexpr = (COLUMNS + BLOCK_N - 1) // BLOCK_N
-    first_m = tl.program_id(0) // (GROUP * tiles_n) * GROUP
-    within = tl.program_id(0) % (GROUP * tiles_n)
-    together = tl.minimum(tl.cdiv(rows, BLOCK_M) - first_m, GROUP)
-    first_row = (first_m + within % together) * BLOCK_M
+    # order
     row = first_row + tl.arange(0, BLOCK_M)
     column = within // together * BLOCK_N + tl.arange(0, BLOCK_N)
     first = (row // padded).to(tl.int64)
@@ -143,12 +165,7 @@ def project_kernel(
     if HAS_BIAS:
         acc += tl.load(bias_ptr + column, mask=column < COLUMNS, other=0.0)[None, :]
     # epilogue
-    if TILED:
-        eight = first_row // 8 + tl.arange(0, BLOCK_M // 8)
-        out = out_ptr + eight.to(tl.int64)[:, None, None] * (COLUMNS * 8) + column[None, :, None] * 8
-        tiles = acc.reshape(BLOCK_M // 8, 8, BLOCK_N).permute(0, 2, 1)
-        live = (eight < rows // 8)[:, None, None] & (column < COLUMNS)[None, :, None]
-        tl.store(out + tl.arange(0, 8)[None, None, :], tiles, mask=live)
+    # stored in tiles
     else:
         out = out_ptr + row.to(tl.int64)[:, None] * COLUMNS + column[None, :]
         tl.store(out, acc, mask=(row < rows)[:, None] & (column < COLUMNS)[None, :])

@@ -16,12 +16,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tilewright.gpu.model import Gpu
-from tilewright.proposers.recurrence.emit.dense_kernel import ADD_UP, SECOND_KERNEL_US
-from tilewright.proposers.recurrence.emit.gemm import epilogue
+from tilewright.proposers.recurrence.emit.dense_kernel import (
+    ADD_UP,
+    SECOND_KERNEL_US,
+    by_parts,
+    for_each_part,
+)
+from tilewright.proposers.recurrence.emit.gemm import filled
 
 IMPORT = "from triton.tools.tensor_descriptor import TensorDescriptor"
 DESCRIBED = 90  # compute capability of the GPUs on which the kernel was timed
-GROUP = 16  # tiles of rows that read the same columns of the weight one after another
 INNER = 64  # of K in one stage: a line of the cache
 COLUMNS = 128  # of a tile
 WARPS = 4
@@ -104,19 +108,13 @@ def kernels(counts: frozenset[int], activations: frozenset[str]) -> Iterator[str
         activations: keys of EPILOGUES that the file asks for.
     """
     for count in sorted(counts | {1}):
-        parts = range(count)
-        pointers = ", ".join(f"x{i}_ptr, inner{i}, stride_x{i}a, stride_x{i}b, stride_x{i}k" for i in parts)
+        pointers = ", ".join(
+            f"x{i}_ptr, inner{i}, stride_x{i}a, stride_x{i}b, stride_x{i}k" for i in range(count)
+        )
         text = _NARROW.replace("POINTERS", pointers).replace("COUNT", str(count))
-        for mark, template in (("    # largest\n", _LARGEST), ("    # parts\n", _PART)):
-            loops = (
-                template.replace("BEFORE", " + ".join(f"inner{j}" for j in range(i)) or "0").replace(
-                    "PART", str(i)
-                )
-                for i in parts
-            )
-            text = text.replace(mark, "".join(loops))
-        yield text
-    yield _PRODUCT.replace("    # epilogue\n", epilogue(activations)).replace("GROUP", str(GROUP))
+        text = text.replace("    # largest\n", for_each_part(_LARGEST, count))
+        yield text.replace("    # parts\n", for_each_part(_PART, count))
+    yield filled(_PRODUCT, activations)
 
 
 _LARGEST = """    x_rows = (xPART_ptr + first * stride_xPARTa + second * stride_xPARTb)[:, None]
@@ -164,11 +162,7 @@ def narrow_product_kernel(
 
     GROUP tiles of rows go through all columns together, so that L2 holds what they share.
     """
-    tiles_n: tl.constexpr = (COLUMNS + BLOCK_N - 1) // BLOCK_N
-    first_m = tl.program_id(0) // (GROUP * tiles_n) * GROUP
-    within = tl.program_id(0) % (GROUP * tiles_n)
-    together = tl.minimum(tl.cdiv(rows, BLOCK_M) - first_m, GROUP)
-    first_row = (first_m + within % together) * BLOCK_M
+    # order
     first_column = within // together * BLOCK_N
     share: tl.constexpr = (INNER + SPLIT * BLOCK_K - 1) // (SPLIT * BLOCK_K) * BLOCK_K
     first = tl.program_id(1) * share
@@ -182,12 +176,7 @@ def narrow_product_kernel(
     if HAS_BIAS:
         acc += tl.load(bias_ptr + column, mask=column < COLUMNS, other=0.0)[None, :]
     # epilogue
-    if TILED:
-        eight = first_row // 8 + tl.arange(0, BLOCK_M // 8)
-        out = out_ptr + eight.to(tl.int64)[:, None, None] * (COLUMNS * 8) + column[None, :, None] * 8
-        tiles = acc.reshape(BLOCK_M // 8, 8, BLOCK_N).permute(0, 2, 1)
-        live = (eight < rows // 8)[:, None, None] & (column < COLUMNS)[None, :, None]
-        tl.store(out + tl.arange(0, 8)[None, None, :], tiles, mask=live)
+    # stored in tiles
     else:
         out = out_ptr + (tl.program_id(1) * rows + row[:, None]).to(tl.int64) * COLUMNS + column[None, :]
         tl.store(out, acc, mask=(row < rows)[:, None] & (column < COLUMNS)[None, :])
@@ -250,14 +239,7 @@ def wrappers(counts: frozenset[int], *, splits: bool) -> Iterator[str]:
         counts: of parts of a left operand.
         splits: whether any product is shared along K.
     """
-    numbers = sorted(counts | {1})
-    kernel = "narrow_kernel_1"
-    text = _NARROW_WRAPPER
-    if len(numbers) > 1:
-        listed = ", ".join(f"{count}: narrow_kernel_{count}" for count in numbers)
-        text = text.replace("    KERNEL[", f"    kernel = {{{listed}}}[len(parts)]\n    KERNEL[")
-        kernel = "kernel"
-    yield text.replace("KERNEL", kernel)
+    yield by_parts(_NARROW_WRAPPER, "narrow_kernel", counts | {1})
     text = _PRODUCT_WRAPPER.replace("=INNER", f"={INNER}").replace(", INNER]", f", {INNER}]")
     text = text.replace("WARPS", str(WARPS))
     yield text.replace("    FINISH\n", ADD_UP if splits else "")

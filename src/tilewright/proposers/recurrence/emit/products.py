@@ -124,10 +124,10 @@ class Products:
 
     def line(self, product: Product) -> str:
         """The line of the forward that computes a product."""
-        lefts = [self.value(left) for left in _lefts(product)]
-        left, (function, tile) = f"[{', '.join(lefts)}]", self._launch(product)
+        lefts = ", ".join(self.value(left) for left in _lefts(product))
+        function, tile = self._launch(product)
         arguments = [
-            lefts[0] if product in self.over_sequences else left,
+            lefts if product in self.over_sequences else f"[{lefts}]",
             self.weight_name(product) if product in self.prepared else self.made(product),
             self.value(product.bias) if product.bias else "None",
             f"tile={tile}",

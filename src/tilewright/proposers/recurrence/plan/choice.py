@@ -179,7 +179,7 @@ def _emit(
                 made = emit_spread.emit(group, network.types, gpu, precision, name, wanted, streamed=streamed)
                 return kind, made
             along = around(network, group, gpu, precision)
-            tiled = in_tiles(network, group)
+            tiled = frozenset[str]() if along else in_tiles(network, group)
             return kind, STATIONARY[dialect](group, network.types, gpu, precision, name, along, tiled)
         except Declined as reason:
             names = declined.setdefault(f"weights {kind}: {reason}", [])

@@ -61,7 +61,7 @@ class Step:
         hidden: H; tiles and gates hold the units of one CTA.
         prefix: of the helpers that take a tile apart.
         activation: what the helpers of tanh and sigmoid begin with, "quick" or "approximate".
-        apart: value → the line that takes its tile apart.
+        ahead: values whose tiles are taken apart before the step begins; early: the lines that do it.
     """
 
     hidden: int
@@ -71,7 +71,8 @@ class Step:
     lines: list[str] = field(default_factory=list)
     helpers: set[str] = field(default_factory=set)
     splits: set[int] = field(default_factory=set)
-    apart: dict[str, str] = field(default_factory=dict)
+    ahead: frozenset[str] = frozenset()
+    early: list[str] = field(default_factory=list)
 
     def gates_of(self, width: int, what: str) -> int:
         """How many gates a width is; 0 for one column.
@@ -125,8 +126,8 @@ class Step:
         held = padded_gates(shown.count)
         gates = tuple(f"{variable(name)}_{gate}" for gate in range(held))
         self.splits.add(held)
-        self.apart[name] = f"{', '.join(gates)} = {self.prefix}_gates_{held}({shown.tile})"
-        self.lines.append(self.apart[name])
+        lines = self.early if name in self.ahead else self.lines
+        lines.append(f"{', '.join(gates)} = {self.prefix}_gates_{held}({shown.tile})")
         kept = Shown(gates[: shown.count], shown.tile, shown.count, shown.rows, shown.columns)
         self.bind(name, kept)
         return kept.gates

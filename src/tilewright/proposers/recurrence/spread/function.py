@@ -69,13 +69,14 @@ class Function:
     function: str
     reading: Reading
     columns: set[int] = field(default_factory=set)
-    early: list[str] = field(default_factory=list)  # lines that take a step's streams apart before it begins
 
     def __post_init__(self) -> None:
         self.member: Member = self.members.all[self.run.first]
         self.loop = self.member.loop
         self.hidden = self.member.hidden
-        self.step = Step(self.hidden, self.name, "approximate" if self.members.approximate else "quick")
+        ahead = frozenset(self.member.outside if self.layout.piece else ())
+        activation = "approximate" if self.members.approximate else "quick"
+        self.step = Step(self.hidden, self.name, activation, ahead=ahead)
         self.width = self.layout.ctas[self.run.first] * self.layout.units
         self.split = self.layout.split
         self.following = dict(self.loop.following)
@@ -92,7 +93,7 @@ class Function:
         lines = [
             *self._places(),
             *before,
-            *self.early,
+            *self.step.early,
             "for step in range(steps):",
             *(f"    {line}" for line in inside),
             *after,
@@ -197,10 +198,7 @@ class Function:
         self.step.lines = []
         for node in self.loop.nodes:
             self.step.node(node)
-        if self.layout.piece:
-            self.early = [self.step.apart[name] for name in self.member.outside if name in self.step.apart]
-        lines += [line for line in self.step.lines if line not in self.early]
-        lines += self._published(time)
+        lines += [*self.step.lines, *self._published(time)]
         if self.layout.piece:
             lines += spread_streamed.published_lines(self.name)
         own = [product for product in self._in_order() if product.left in self.following]
@@ -211,7 +209,7 @@ class Function:
             lines.append(f"{', '.join(a for a, _ in kept)} = {', '.join(b for _, b in kept)}")
         following = [f"later = {later}"] if below or self.member.outside else []
         following += [line for stream in self.member.outside for line in self._next(stream)]
-        lines += [*following, *self.early]
+        lines += [*following, *self.step.early]
         for product in below:
             lines += self._product(product)
         for product in below:

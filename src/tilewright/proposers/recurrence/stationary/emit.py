@@ -46,7 +46,7 @@ def emit(
 
     Args:
         around: products that the launch takes along.
-        tiled: streams that lie in tiles, where it does not.
+        tiled: streams that lie in tiles; none where the launch takes products along.
 
     Raises:
         ir.Declined: the weights do not fit the registers of an SM, a member reads another's result,
@@ -84,7 +84,7 @@ def assembled(
         planned,
         name + ("_loop" if around else "_kernel"),
         around,
-        tiled=frozenset() if around else tiled,
+        tiled=tiled,
         far=2 * streamed > gpu.l2_bytes,
     )
     source = together.together(kernel, around, templates, name) if around else kernel.source()

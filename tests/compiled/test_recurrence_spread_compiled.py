@@ -63,6 +63,9 @@ def test_fits_without_spills_in_the_loop(
     assert len(kernels) == 1
     assert not kernels[0].problem
     assert kernels[0].spills.in_loop == 0
+    # Six layers on an H100 hold 128 registers of weights, the fastest layout on an H200: some of what is read
+    # once, before the loop, spills there.
+    assert kernels[0].spills.outside == 0 or (gpu, layers) == ("H100", 6)
     assert kernels[0].shared_dynamic_bytes <= find(gpu).shared_memory_per_block_bytes
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from proposing import proposed
+from proposing import proposed, run_interpreted
 
 from tilewright.gpu.catalogue import find
 from tilewright.judge.api import check
@@ -116,13 +113,7 @@ def test_narrow_operands_hold_any_range(monkeypatch: pytest.MonkeyPatch, tmp_pat
         "    error = (model(x) - wanted.relu()).abs().amax(1) / wanted.abs().amax(1)\n"
         "    print(error.max().item())\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
+    run = run_interpreted(code, tmp_path)
     assert not run.returncode, run.stderr
     errors = [float(line) for line in run.stdout.split()]
     assert len(errors) == 5 and max(errors) < 2**-10, errors

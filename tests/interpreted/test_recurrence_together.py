@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from proposing import proposed
+from proposing import proposed, run_interpreted
 
 from tilewright.contract import breaches
 from tilewright.gpu.catalogue import find
@@ -185,13 +182,7 @@ def test_weights_of_other_sizes_are_refused(hidden: int, outputs: int, named: st
     path = tmp_path / "made.py"
     path.write_text(written(Problem.from_source(SIZED)))
     code = f"import torch, made\nmade.ModelNew({hidden}, {outputs})(torch.zeros(5, 2, 12))"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
+    run = run_interpreted(code, tmp_path)
     assert f"ValueError: {named} is torch.float32" in run.stderr
 
 

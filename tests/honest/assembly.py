@@ -1,4 +1,4 @@
-"""tanh through inline assembly."""
+"""Loads through inline assembly, within bounds by their addresses."""
 
 import torch
 import torch.nn as nn
@@ -7,29 +7,19 @@ import triton.language as tl
 
 
 @triton.jit
-def device_tanh(x):
+def device_load(address, like):
     return tl.inline_asm_elementwise(
-        """{
-.reg .f32 e;
-mul.f32 e, $1, 0f4038AA3B;
-ex2.approx.ftz.f32 e, e;
-add.f32 e, e, 0f3F800000;
-rcp.approx.ftz.f32 e, e;
-fma.rn.f32 $0, e, 0fC0000000, 0f3F800000;
-}""",
-        "=f,f",
-        [x],
-        dtype=tl.float32,
-        is_pure=True,
-        pack=1,
+        "ld.global.f32 $0, [$1];", "=f,l,f", [address, like], dtype=tl.float32, is_pure=False, pack=1
     )
 
 
 @triton.jit
 def squash_kernel(x_ptr, out_ptr, total, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    x = tl.load(x_ptr + at, mask=at < total)
-    tl.store(out_ptr + at, device_tanh(x), mask=at < total)
+    address = x_ptr.to(tl.int64) + tl.minimum(at, total - 1).to(tl.int64) * 4
+    x = device_load(address, tl.zeros((BLOCK,), tl.float32))
+    tanh = 1.0 - 2.0 / (1.0 + tl.exp(2.0 * x))
+    tl.store(out_ptr + at, tanh, mask=at < total)
 
 
 def squash(x):

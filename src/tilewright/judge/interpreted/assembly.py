@@ -16,21 +16,6 @@ from typing import Any
 from tilewright.judge.interpreted import exchange
 from tilewright.judge.interpreted.cooperative import BATON, SPIN
 
-_TANH = """{
-.reg .f32 e;
-mul.f32 e, $1, 0f4038AA3B;
-ex2.approx.ftz.f32 e, e;
-add.f32 e, e, 0f3F800000;
-rcp.approx.ftz.f32 e, e;
-fma.rn.f32 $0, e, 0fC0000000, 0f3F800000;
-}"""
-_SIGMOID = """{
-.reg .f32 e;
-mul.f32 e, $1, 0fBFB8AA3B;
-ex2.approx.ftz.f32 e, e;
-add.f32 e, e, 0f3F800000;
-rcp.approx.ftz.f32 $0, e;
-}"""
 _APPROXIMATE_SIGMOID = """{
 .reg .f32 e;
 mul.f32 e, $1, 0f3F000000;
@@ -84,21 +69,6 @@ def _store(operands: Sequence[Any], dtype: Any) -> Any:
     return np.zeros(address.shape, dtype)
 
 
-def _tanh(operands: Sequence[Any], dtype: Any) -> Any:
-    import numpy as np
-
-    with np.errstate(over="ignore"):
-        e = np.exp2(operands[0] * np.float32(2.885390081777927))
-        return (1 - 2 / (1 + e)).astype(dtype)
-
-
-def _sigmoid(operands: Sequence[Any], dtype: Any) -> Any:
-    import numpy as np
-
-    with np.errstate(over="ignore"):
-        return (1 / (1 + np.exp2(operands[0] * np.float32(-1.4426950408889634)))).astype(dtype)
-
-
 def _approximate_tanh(operands: Sequence[Any], dtype: Any) -> Any:
     import numpy as np
 
@@ -136,8 +106,6 @@ FORMS = {
     "store_if": Form(_STORE_IF, "=r,l,f,r", False, _store),
     "store_halves": Form(_STORE_HALVES, "=r,=r,l,l,r", False, _store, 2),
     "prefetch": Form("prefetch.global.L2 [$1]; mov.b32 $0, 0;", "=r,l", False, _nothing),
-    "tanh": Form(_TANH, "=f,f", True, _tanh),
-    "sigmoid": Form(_SIGMOID, "=f,f", True, _sigmoid),
     "approximate_tanh": Form("tanh.approx.f32 $0, $1;", "=f,f", True, _approximate_tanh),
     "approximate_sigmoid": Form(_APPROXIMATE_SIGMOID, "=f,f", True, _approximate_sigmoid),
     "release": Form(exchange.RELEASE, exchange.PUBLISH_CONSTRAINTS[32], False, _store),

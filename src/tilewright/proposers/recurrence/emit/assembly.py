@@ -75,16 +75,6 @@ HELPERS = {
         "Stores float16 in the layout it has, whose threads hold pairs of neighbours.",
         "tl.int32",
     ),
-    "quick_tanh": _helper(
-        "quick_tanh",
-        "tanh",
-        "x",
-        "1 - 2 / (1 + exp(2x)), within 2e-7 of tanh; exact -1 and 1 at the ends.",
-        "tl.float32",
-    ),
-    "quick_sigmoid": _helper(
-        "quick_sigmoid", "sigmoid", "x", "1 / (1 + exp(-x)); exact 0 and 1 at the ends.", "tl.float32"
-    ),
     "approximate_tanh": _helper(
         "approximate_tanh",
         "approximate_tanh",
@@ -107,7 +97,7 @@ HELPERS |= {
     .replace(f"def {name}(", f"def gluon_{name}(")
     .replace("tl.", "gl.")
     for name, text in (HELPERS | ops.HELPERS).items()
-    if name.startswith(("quick_", "approximate_", "nearest_"))
+    if name in ops.HELPERS or name.startswith("approximate_")
 }
 HELPERS["gluon_barrier"] = '''@gluon.jit
 def gluon_barrier(x):

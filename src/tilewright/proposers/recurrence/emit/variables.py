@@ -6,8 +6,8 @@ import keyword
 import re
 from dataclasses import replace
 
-from tilewright.proposers.recurrence import ir
-from tilewright.proposers.recurrence.emit.assembly import HELPERS
+from tilewright.proposers.recurrence import ir, ops
+from tilewright.proposers.recurrence.emit import assembly
 
 _OWN_WORDS = {
     *("step", "pair", "now", "ahead", "before", "warp", "column", "read", "across", "range"),
@@ -22,7 +22,7 @@ _OWN_FORMS = re.compile(
 def renamed(member: ir.Recurrence) -> ir.Recurrence:
     """The same loop, each value named by an identifier of its own that kernels use for nothing else."""
     names: dict[str, str] = {}
-    taken = _OWN_WORDS | HELPERS.keys() | set(keyword.kwlist)
+    taken = _OWN_WORDS | ops.HELPERS.keys() | assembly.HELPERS.keys() | set(keyword.kwlist)
     for item in (*member.states, *member.streams, *member.operands, *member.body):
         name = re.sub(r"\W", "_", item.name)
         if not name.isidentifier() or _OWN_FORMS.fullmatch(name):

@@ -59,11 +59,29 @@ def _power(w: Writer, x: Term, exponent: Term) -> Term:
     return w("div", 1.0, result) if exponent < 0 else result
 
 
+def _log1p(w: Writer, x: Term) -> Term:
+    """log(y) · x / (y − 1) of y = 1 + x as it was rounded, which keeps the digits near zero."""
+    y = w("add", 1.0, x)
+    kept = w("div", w("mul", w("log", y), x), w("sub", y, 1.0))
+    return w("where", w("eq", y, 1.0), x, w("where", w("gt", x, 1.0), w("log", y), kept))
+
+
+def _expm1(w: Writer, x: Term) -> Term:
+    """2 tanh(x/2) / (1 − tanh(x/2)), which keeps the digits near zero; exp(x) − 1 above 1."""
+    half = w("tanh", w("mul", x, 0.5))
+    kept = w("div", w("mul", 2.0, half), w("sub", 1.0, half))
+    return w("where", w("gt", x, 1.0), w("sub", w("exp", x), 1.0), kept)
+
+
+def _tail(w: Writer, x: Term) -> Term:
+    """log(1 + exp(−|x|))."""
+    return _log1p(w, w("exp", w("neg", w("abs", x))))
+
+
 def _softplus(w: Writer, x: Term, beta: Number = 1, threshold: Number = 20) -> Term:
     """log(1 + exp(beta·x)) / beta as max(y, 0) + log(1 + exp(-|y|)), and x itself above the threshold."""
     y = x if beta == 1 else w("mul", x, beta)
-    tail = w("log", w("add", 1.0, w("exp", w("neg", w("abs", y)))))
-    soft = w("add", w("relu", y), tail)
+    soft = w("add", w("relu", y), _tail(w, y))
     return w("where", w("gt", y, threshold), x, soft if beta == 1 else w("div", soft, beta))
 
 
@@ -79,7 +97,7 @@ def _gelu(w: Writer, x: Term, approximate: str = "none") -> Term:
 def _elu(w: Writer, x: Term, alpha: Number = 1, scale: Number = 1, input_scale: Number = 1) -> Term:
     """The exponential of a non-positive number only, so that nothing overflows."""
     low = w("minimum", x if input_scale == 1 else w("mul", x, input_scale), 0.0)
-    below = w("mul", alpha, w("sub", w("exp", low), 1.0))
+    below = w("mul", alpha, _expm1(w, low))
     result = w("where", w("gt", x, 0.0), x, below)
     return result if scale == 1 else w("mul", result, scale)
 
@@ -109,7 +127,7 @@ def _sign(w: Writer, x: Term) -> Term:
 
 
 def _log_sigmoid(w: Writer, x: Term) -> Term:
-    return w("sub", w("minimum", x, 0.0), w("log", w("add", 1.0, w("exp", w("neg", w("abs", x))))))
+    return w("sub", w("minimum", x, 0.0), _tail(w, x))
 
 
 def _hardsigmoid(w: Writer, x: Term) -> Term:
@@ -150,12 +168,19 @@ def _remainder(w: Writer, x: Term, y: Term) -> Term:
 
 
 def _log_add_exp(w: Writer, x: Term, y: Term) -> Term:
-    gap = w("exp", w("neg", w("abs", w("sub", x, y))))
-    return w("add", w("maximum", x, y), w("log", w("add", 1.0, gap)))
+    return w("add", w("maximum", x, y), _tail(w, w("sub", x, y)))
 
 
-def _hyperbolic(w: Writer, x: Term, op: str) -> Term:
-    return w("mul", 0.5, w(op, w("exp", x), w("exp", w("neg", x))))
+def _sinh(w: Writer, x: Term) -> Term:
+    """2t / (1 − t²) with t = tanh(x/2), which keeps the digits near zero."""
+    half = w("tanh", w("mul", x, 0.5))
+    near = w("div", w("mul", 2.0, half), w("sub", 1.0, w("mul", half, half)))
+    far = w("mul", 0.5, w("sub", w("exp", x), w("exp", w("neg", x))))
+    return w("where", w("gt", w("abs", x), 1.0), far, near)
+
+
+def _cosh(w: Writer, x: Term) -> Term:
+    return w("mul", 0.5, w("add", w("exp", x), w("exp", w("neg", x))))
 
 
 Rule: TypeAlias = Callable[..., Term]
@@ -180,13 +205,13 @@ RULES: dict[str, Rule] = {name: _plain(name) for name in PLAIN} | {
     "square": lambda w, x: w("mul", x, x),
     "pow": _power,
     "exp2": lambda w, x: w("exp", w("mul", x, math.log(2))),
-    "expm1": lambda w, x: w("sub", w("exp", x), 1.0),
-    "log1p": lambda w, x: w("log", w("add", 1.0, x)),
+    "expm1": _expm1,
+    "log1p": _log1p,
     "log2": lambda w, x: w("mul", w("log", x), 1 / math.log(2)),
     "log10": lambda w, x: w("mul", w("log", x), 1 / math.log(10)),
     "logaddexp": _log_add_exp,
-    "sinh": lambda w, x: _hyperbolic(w, x, "sub"),
-    "cosh": lambda w, x: _hyperbolic(w, x, "add"),
+    "sinh": _sinh,
+    "cosh": _cosh,
     "tan": lambda w, x: w("div", w("sin", x), w("cos", x)),
     "trunc": _trunc,
     "fix": _trunc,

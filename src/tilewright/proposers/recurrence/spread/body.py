@@ -21,8 +21,6 @@ RESERVED = frozenset({
     "None", "True", "False", "range", "from", "float",
 })  # fmt: skip
 
-HELPED = ("tanh", "sigmoid")  # operations that have helpers of inline assembly
-
 
 def padded_gates(count: int) -> int:
     """Gates of a tile that holds `count`: a power of two, as tiles must be."""
@@ -60,7 +58,7 @@ class Step:
     Args:
         hidden: H; tiles and gates hold the units of one CTA.
         prefix: of the helpers that take a tile apart.
-        activation: what the helpers of tanh and sigmoid begin with, "quick" or "approximate".
+        activation: what the helpers of tanh and sigmoid begin with, "" or "approximate_".
         ahead: values whose tiles are taken apart before the step begins; early: the lines that do it.
     """
 
@@ -101,9 +99,9 @@ class Step:
         if node.op not in OPS:
             raise Declined(f"{node.op} mixes columns, which different CTAs hold")
         expression = OPS[node.op].triton
-        if node.op in HELPED:
-            self.helpers.add(f"{self.activation}_{node.op}")
-            expression = f"{self.activation}_{expression}"
+        if OPS[node.op].helped:
+            self.helpers.add(f"{self.activation}{node.op}")
+            expression = f"{self.activation}{expression}"
         count = self.gates_of(node.width, f"the result of {node.op}")
         shown = [self.values[a.name] for a in node.args if isinstance(a, Name)]
         rows, columns = any(s.rows for s in shown), any(s.columns for s in shown)

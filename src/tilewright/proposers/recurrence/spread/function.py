@@ -75,7 +75,7 @@ class Function:
         self.loop = self.member.loop
         self.hidden = self.member.hidden
         ahead = frozenset(self.member.outside if self.layout.piece else ())
-        activation = "approximate" if self.members.approximate else "quick"
+        activation = "approximate_" if self.members.approximate else ""
         self.step = Step(self.hidden, self.name, activation, ahead=ahead)
         self.width = self.layout.ctas[self.run.first] * self.layout.units
         self.split = self.layout.split

@@ -10,7 +10,6 @@ from tilewright.proposers.recurrence.stationary.plan import TILE, Block, Plan
 from tilewright.proposers.recurrence.stationary.writer import plain
 
 FAR = 16  # steps from which a stream is brought to L2
-_HELPED = ("tanh", "sigmoid")  # operations that have helpers of inline assembly
 
 
 class Kernel(BoardWriter):
@@ -364,9 +363,8 @@ class Kernel(BoardWriter):
             raise ir.Declined(f"{node.op} has no meaning in a step", self.member.line)
         self._check_widths(node)
         arguments = [self._argument(argument) for argument in node.args]
-        if node.op in _HELPED:
-            kind = "approximate" if self.plan.approximate else "quick"
-            expression = self._use(f"{kind}_{node.op}", *arguments)
+        if operation.helped:
+            expression = self._use(f"{'approximate_' * self.plan.approximate}{node.op}", *arguments)
         else:
             expression = operation.triton.format(*arguments).replace("tl.", f"{self._tl}.")
         self._text[node.name] = name

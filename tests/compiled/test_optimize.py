@@ -21,6 +21,7 @@ from tilewright.cli import main
 from tilewright.contract import breaches
 from tilewright.runs import read_log
 from tilewright.serial import structure
+from tilewright.stages import session as stages_session
 from tilewright.stages.summary import Summary
 from tilewright.verify.api import verify as verify_run
 
@@ -28,6 +29,7 @@ DATA = Path(__file__).parents[1] / "data" / "optimize"
 SHARED = Path(__file__).parents[2].parent / "shared"
 ELEMENTWISE = DATA.parent / "judge"
 PROBLEM = DATA / "problem.py"
+SHORT = 4.0  # seconds under the interpreter for each candidate, where a user's run takes 12
 pytestmark = [
     pytest.mark.compiled,
     pytest.mark.timeout(1200),
@@ -62,7 +64,8 @@ def wait_for_log(log: Path, process: subprocess.Popen[bytes]) -> None:
 def finished(shared_folder: Path) -> Path:
     """A run to its end; of the processes that run tests one makes it and the others wait."""
     folder = shared_folder / "finished"
-    with filelock.FileLock(shared_folder / "finished.lock"):
+    with filelock.FileLock(shared_folder / "finished.lock"), pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(stages_session, "INTERPRETER_SECONDS", SHORT)
         if not (folder / manifest.NAME).exists():
             assert main(command(folder)) == 0
     return folder
@@ -156,7 +159,10 @@ def test_an_interrupted_run_ends_at_once_and_leaves_a_log_to_resume(tmp_path: Pa
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the requests in ../shared are not part of a clone")
-def test_the_reference_request_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reference_request_is_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages_session, "INTERPRETER_SECONDS", SHORT)
     request = SHARED / "requests" / "vanilla_rnn_block_tiling.txt"
     problem = Path(__file__).parents[2] / "examples" / "vanilla_rnn" / "problem.py"
     unhurried = ["--budget", "30m", "-o", str(tmp_path / "run"), "--json"]

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tilewright.judge.answer.budget import Undecidable, expectation, relative_errors
+from tilewright.judge.answer.compare import compare
 from tilewright.judge.answer.precision import Float64, plain_arithmetic, rounded
 from tilewright.judge.means.poison import Poisoned
+from tilewright.judge.trial import find_truth
+from tilewright.judge.verdict import Outcome
 
 pytestmark = pytest.mark.interpreted
 
@@ -109,6 +112,46 @@ def test_sums_added_one_after_another_are_within_the_budget_of_long_sums(seed: i
     in_a_row = torch.from_numpy(np.add.accumulate(x.numpy(), axis=0, dtype=np.float32)[-1])
     norm, most = relative_errors(in_a_row.double(), exact, torch.ones(24, dtype=torch.bool), expected)
     assert norm < expected.norm_budget and most < expected.max_budget < 1e-5
+
+
+class Total(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum()
+
+
+def near_zero() -> torch.Tensor:
+    """Of 300 draws of 5000 numbers about zero the one whose sum is nearest to it."""
+    generator = torch.Generator().manual_seed(0)
+    return min(
+        (torch.randn(5000, generator=generator) for _ in range(300)), key=lambda x: abs(float(x.sum()))
+    )
+
+
+def test_a_single_sum_may_be_near_zero_by_chance() -> None:
+    x = near_zero()
+    (expected,) = find_truth(Total(), [x], 0, path="problem.py", precision="float32").expected
+    in_a_row = torch.from_numpy(np.add.accumulate(x.numpy(), dtype=np.float32)[-1:])[0]
+    assert relative_errors(in_a_row.double(), expected.exact, torch.tensor(True), expected)[0] > 2.0**-14
+    assert compare([in_a_row], [expected]).outcome is Outcome.CORRECT
+    for wrong in (x[:-1].sum(), x.bfloat16().float().sum(), torch.zeros(())):
+        assert compare([wrong], [expected]).outcome is Outcome.WRONG
+
+
+def test_a_sum_that_is_not_near_zero_keeps_its_budget() -> None:
+    x = torch.rand(5000, generator=torch.Generator().manual_seed(0))
+    (expected,) = find_truth(Total(), [x], 0, path="problem.py", precision="float32").expected
+    assert expected.norm_budget < 1e-5
+
+
+def test_inputs_stay_in_their_range_where_the_condition_of_few_outputs_is_taken() -> None:
+    class Entropy(nn.Module):
+        def forward(self, p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+            assert bool((p >= 0).all() and (p <= 1).all() and (q >= -1).all() and (q <= 1).all())
+            return nn.functional.binary_cross_entropy(p, q.abs())
+
+    ends = torch.tensor([0.0, 1.0, 0.5, 1.0])
+    (expected,) = find_truth(Entropy(), [ends, -ends], 0, path="problem.py", precision="float32").expected
+    assert expected.max_budget < 1e-3  # where the logarithm of zero is cut off, what is left varies more
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.int8, torch.bool])

@@ -143,7 +143,7 @@ def test_long_sums_may_be_added_up_in_any_order() -> None:
     for part in values.view(-1, 128).sum(1):
         total += part
     assert compare([total], [expected]).outcome is Outcome.CORRECT
-    assert expected.norm_budget < 1e-5
+    assert expected.norm_budget < 2e-5
 
 
 def test_tensor_cores_that_drop_bits_agree_with_tf32_and_bfloat16_does_not() -> None:

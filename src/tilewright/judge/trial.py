@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import copy
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import torch
 from torch import nn
 
-from tilewright.judge.answer.budget import Expected, Undecidable, expectation, magnitude
+from tilewright.judge.answer.budget import FEW, Expected, Undecidable, expectation, magnitude
 from tilewright.judge.answer.compare import Comparison, compare, flatten, structure
 from tilewright.judge.answer.precision import Float64, is_real, plain_arithmetic
 from tilewright.judge.cell.outside import Answer, Cell
@@ -23,6 +24,7 @@ from tilewright.judge.verdict import Outcome
 from tilewright.problem import ProblemModule
 
 HOST = torch.device("cpu")
+SHAKES = 4  # by chance one leaves an output where it is, hardly all
 MOST_PADDING_BYTES = 2**24  # before an instance; the memory around it is cut from blocks of 2 and 20 MiB
 
 
@@ -312,13 +314,56 @@ def find_truth(
     scale = magnitude(real)
     elements = sum(value.numel() for value in real)
 
-    def expected_of(native: Any, exact: Any, rounded: Any) -> Any:
-        own = native.numel() if isinstance(native, torch.Tensor) else 1
-        terms = elements / max(own, 1)
-        return expectation(native, exact, rounded, scale, precision=precision, terms=terms, slack=slack)
+    few = [is_real(value) and 0 < value.numel() <= FEW for value in exact]
+    seeds = count(seed)
+    shaken = [
+        run_in_float64(reference, _shaken(inputs, seeds), seed, changed, native_dtype, None)
+        for _ in range(SHAKES if any(few) else 0)
+    ]
 
-    expected = [expected_of(*run) for run in runs]
+    def expected_of(index: int, native: Any, exact: Any, rounded: Any) -> Any:
+        own = native.numel() if isinstance(native, torch.Tensor) else 1
+        return expectation(
+            native,
+            exact,
+            rounded,
+            scale,
+            precision=precision,
+            terms=elements / max(own, 1),
+            sway=_sway(exact, [values[index] for values in shaken]) if few[index] else (0.0, 0.0),
+            slack=slack,
+        )
+
+    expected = [expected_of(index, *run) for index, run in enumerate(runs)]
     return Truth(expected, structure(native), changed, precision)
+
+
+def _shaken(inputs: list[Any], seeds: Iterator[int]) -> list[Any]:
+    """The inputs in float64, moved by float32's ε each for itself; a seed for each.
+
+    By 2ε or not at all, towards zero: what must lie between 0 and 1 still does.
+    """
+    step = 2.0 * torch.finfo(torch.float32).eps
+
+    def shake(value: torch.Tensor) -> torch.Tensor:
+        if not is_real(value):
+            return value
+        generator = torch.Generator(value.device).manual_seed(next(seeds))
+        drawn = torch.randint(0, 2, value.shape, generator=generator, device=value.device, dtype=torch.int8)
+        return value.double() * (1.0 - step * drawn)
+
+    moved: list[Any] = apply(shake, inputs)
+    return moved
+
+
+def _sway(exact: torch.Tensor, shaken: Sequence[torch.Tensor]) -> tuple[float, float]:
+    """How far an output moves with its inputs, in norm and at most: root mean squares."""
+    moves = [torch.where(other.isfinite() & exact.isfinite(), other - exact, 0.0) for other in shaken]
+    norm, most = (
+        sum(size**2 for size in sizes)
+        for sizes in zip(*((float(move.norm()), float(move.abs().max())) for move in moves), strict=True)
+    )
+    return (norm / len(moves)) ** 0.5, (most / len(moves)) ** 0.5
 
 
 def run_in_float64(

@@ -30,12 +30,13 @@ def built(
     directions: int = 1,
     *,
     streamed: bool = False,
+    precision: str = "tf32",
 ):
     """A function of the network's values, the group, and values to start with."""
     from tilewright.gpu.plugged import plugged_in
 
     group, types, values = cells.group(kind, layers, steps, batch, hidden, directions=directions)
-    made = emit(group, types, plugged_in(), "tf32", "spread", streamed=streamed)
+    made = emit(group, types, plugged_in(), precision, "spread", streamed=streamed)
     texts = ops.HELPERS | assembly.HELPERS
     path = folder / "made.py"
     path.write_text(IMPORTS + "\n\n".join([*(texts[n] for n in made.helpers), made.kernels, made.wrapper]))
@@ -73,6 +74,14 @@ def test_every_launch_is_right_whatever_it_is_given(
         given = changed(values)
         # operands of 11 bits of mantissa, over 32 steps and as many as 6 layers
         assert error(call(given), cells.run(group, given)) < 4e-3
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["spread", "streamed"])
+@pytest.mark.parametrize("kind", ["lstm", "elman"])
+def test_float32_keeps_the_digits_of_small_states(tmp_path: Path, kind: str, streamed: bool) -> None:
+    call, group, values = built(tmp_path, kind, 1, 16, 10, 256, streamed=streamed, precision="float32")
+    given = {n: v / 256 if n.startswith(("pre_", "h0", "c0")) else v for n, v in values.items()}
+    assert error(call(given), cells.run(group, given)) < 4e-6
 
 
 @pytest.mark.parametrize(

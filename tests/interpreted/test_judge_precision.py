@@ -154,6 +154,19 @@ def test_inputs_stay_in_their_range_where_the_condition_of_few_outputs_is_taken(
     assert expected.max_budget < 1e-3  # where the logarithm of zero is cut off, what is left varies more
 
 
+def test_a_reference_may_want_its_inputs_to_the_last_digit() -> None:
+    class Chosen(nn.Module):
+        def forward(self, x: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+            if not bool(((chosen == 0.0) | (chosen == 1.0)).all()):
+                raise ValueError("chosen is 0 or 1")
+            return (x * chosen).sum()
+
+    x = torch.rand(100, generator=torch.Generator().manual_seed(0))
+    given = [x, (x > 0.5).float()]
+    (expected,) = find_truth(Chosen(), given, 0, path="problem.py", precision="float32").expected
+    assert expected.norm_budget < 1e-5
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.int8, torch.bool])
 def test_fresh_memory_is_poisoned(dtype: torch.dtype) -> None:
     with Poisoned():

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tilewright.errors import ProblemError
 from tilewright.judge.answer.budget import FEW, Expected, Undecidable, expectation, magnitude
 from tilewright.judge.answer.compare import Comparison, compare, flatten, structure
 from tilewright.judge.answer.precision import Float64, is_real, plain_arithmetic
@@ -301,8 +302,8 @@ def find_truth(
     before, after = flatten(inputs), flatten(native_inputs)
     changed = tuple(i for i, (old, new) in enumerate(zip(before, after, strict=True)) if not same(old, new))
 
-    def in_float64(operands: str | None) -> list[Any]:
-        return run_in_float64(reference, inputs, seed, changed, native_dtype, operands)
+    def in_float64(operands: str | None, given: list[Any] = inputs) -> list[Any]:
+        return run_in_float64(reference, given, seed, changed, native_dtype, operands)
 
     try:
         exact, rounded = in_float64(None), in_float64(precision)
@@ -314,12 +315,7 @@ def find_truth(
     scale = magnitude(real)
     elements = sum(value.numel() for value in real)
 
-    few = [is_real(value) and 0 < value.numel() <= FEW for value in exact]
-    seeds = count(seed)
-    shaken = [
-        run_in_float64(reference, _shaken(inputs, seeds), seed, changed, native_dtype, None)
-        for _ in range(SHAKES if any(few) else 0)
-    ]
+    sways = _sways(exact, lambda moved: in_float64(None, moved), inputs, seed, path)
 
     def expected_of(index: int, native: Any, exact: Any, rounded: Any) -> Any:
         own = native.numel() if isinstance(native, torch.Tensor) else 1
@@ -330,12 +326,51 @@ def find_truth(
             scale,
             precision=precision,
             terms=elements / max(own, 1),
-            sway=_sway(exact, [values[index] for values in shaken]) if few[index] else (0.0, 0.0),
+            sway=sways.get(index, (0.0, 0.0)),
             slack=slack,
         )
 
     expected = [expected_of(index, *run) for index, run in enumerate(runs)]
     return Truth(expected, structure(native), changed, precision)
+
+
+def _sways(
+    exact: Sequence[Any],
+    run: Callable[[list[Any]], list[Any]],
+    inputs: list[Any],
+    seed: int,
+    path: str,
+) -> dict[int, tuple[float, float]]:
+    """How far outputs of at most FEW numbers move with the inputs: root mean squares, in norm and at most.
+
+    Args:
+        exact: all outputs in float64.
+        run: the same for other inputs.
+        path: of the problem, for messages.
+
+    Returns:
+        By number of the output; nothing where the reference refuses inputs that moved.
+    """
+    moves: dict[int, list[torch.Tensor]] = {
+        index: [] for index, value in enumerate(exact) if is_real(value) and 0 < value.numel() <= FEW
+    }
+    seeds = count(seed)
+    try:
+        for _ in range(SHAKES if moves else 0):
+            with reference_code(path):
+                moved = run(_shaken(inputs, seeds))
+            for index, seen in moves.items():
+                off = moved[index] - exact[index]
+                seen.append(torch.where(off.isfinite(), off, 0.0).flatten())
+    except ProblemError:  # it wants its inputs to the last digit
+        return {}
+    return {
+        index: (
+            float(torch.stack(seen).norm(dim=1).square().mean().sqrt()),
+            float(torch.stack(seen).abs().amax(1).square().mean().sqrt()),
+        )
+        for index, seen in moves.items()
+    }
 
 
 def _shaken(inputs: list[Any], seeds: Iterator[int]) -> list[Any]:
@@ -354,16 +389,6 @@ def _shaken(inputs: list[Any], seeds: Iterator[int]) -> list[Any]:
 
     moved: list[Any] = apply(shake, inputs)
     return moved
-
-
-def _sway(exact: torch.Tensor, shaken: Sequence[torch.Tensor]) -> tuple[float, float]:
-    """How far an output moves with its inputs, in norm and at most: root mean squares."""
-    moves = [torch.where(other.isfinite() & exact.isfinite(), other - exact, 0.0) for other in shaken]
-    norm, most = (
-        sum(size**2 for size in sizes)
-        for sizes in zip(*((float(move.norm()), float(move.abs().max())) for move in moves), strict=True)
-    )
-    return (norm / len(moves)) ** 0.5, (most / len(moves)) ** 0.5
 
 
 def run_in_float64(

@@ -133,7 +133,7 @@ def expectation(
     single = torch.finfo(torch.float32).eps
     in_a_row, in_a_tree = min(terms, LONGEST_CHAIN) ** 0.5, terms**0.5 / TREE
     summed = max(in_a_row / (CHAIN if count > FEW else 1.0), in_a_tree), max(in_a_row, in_a_tree)
-    unit = ULPS * torch.finfo(native.dtype).eps
+    units = ULPS * torch.finfo(native.dtype).eps
     own = float(kept.norm()), float(kept.abs().max()) if kept.numel() else 0.0
     of_inputs = input_scale * count**0.5, input_scale
     off = [torch.where(finite, run.to(exact.dtype) - exact, 0.0) for run in (native, rounded)]
@@ -144,9 +144,11 @@ def expectation(
             continue
         losses = [[relative(loss[metric], scales[metric]) for metric in (0, 1)] for loss in lost]
         if max(map(max, losses)) <= NO_DIGIT:
-            swayed = [relative(sway[metric], scales[metric]) for metric in (0, 1)]
-            moved = [min(max(single, one), MOST_CONDITION * single) for one in swayed]
-            floors = [max(unit, min(summed[metric] * moved[metric], NO_DIGIT)) for metric in (0, 1)]
+            swayed = [relative(sway[metric], scales[metric]) / single for metric in (0, 1)]
+            condition = [min(max(1.0, one), MOST_CONDITION) for one in swayed]
+            floors = [
+                max(units, min(summed[metric] * condition[metric] * single, NO_DIGIT)) for metric in (0, 1)
+            ]
             norm_budget, max_budget = (
                 min(
                     max(floors[metric], *(f * loss[metric] for f, loss in zip(factors, losses, strict=True))),

@@ -59,23 +59,30 @@ def _power(w: Writer, x: Term, exponent: Term) -> Term:
     return w("div", 1.0, result) if exponent < 0 else result
 
 
-def _log1p(w: Writer, x: Term) -> Term:
+def _log1p_up_to_1(w: Writer, x: Term) -> Term:
     """log(y) · x / (y − 1) of y = 1 + x as it was rounded, which keeps the digits near zero."""
     y = w("add", 1.0, x)
     kept = w("div", w("mul", w("log", y), x), w("sub", y, 1.0))
-    return w("where", w("eq", y, 1.0), x, w("where", w("gt", x, 1.0), w("log", y), kept))
+    return w("where", w("eq", y, 1.0), x, kept)
+
+
+def _log1p(w: Writer, x: Term) -> Term:
+    return w("where", w("gt", x, 1.0), w("log", w("add", 1.0, x)), _log1p_up_to_1(w, x))
+
+
+def _expm1_up_to_1(w: Writer, x: Term) -> Term:
+    """2 tanh(x/2) / (1 − tanh(x/2)), which keeps the digits near zero."""
+    half = w("tanh", w("mul", x, 0.5))
+    return w("div", w("mul", 2.0, half), w("sub", 1.0, half))
 
 
 def _expm1(w: Writer, x: Term) -> Term:
-    """2 tanh(x/2) / (1 − tanh(x/2)), which keeps the digits near zero; exp(x) − 1 above 1."""
-    half = w("tanh", w("mul", x, 0.5))
-    kept = w("div", w("mul", 2.0, half), w("sub", 1.0, half))
-    return w("where", w("gt", x, 1.0), w("sub", w("exp", x), 1.0), kept)
+    return w("where", w("gt", x, 1.0), w("sub", w("exp", x), 1.0), _expm1_up_to_1(w, x))
 
 
 def _tail(w: Writer, x: Term) -> Term:
     """log(1 + exp(−|x|))."""
-    return _log1p(w, w("exp", w("neg", w("abs", x))))
+    return _log1p_up_to_1(w, w("exp", w("neg", w("abs", x))))
 
 
 def _softplus(w: Writer, x: Term, beta: Number = 1, threshold: Number = 20) -> Term:
@@ -97,7 +104,7 @@ def _gelu(w: Writer, x: Term, approximate: str = "none") -> Term:
 def _elu(w: Writer, x: Term, alpha: Number = 1, scale: Number = 1, input_scale: Number = 1) -> Term:
     """The exponential of a non-positive number only, so that nothing overflows."""
     low = w("minimum", x if input_scale == 1 else w("mul", x, input_scale), 0.0)
-    below = w("mul", alpha, _expm1(w, low))
+    below = w("mul", alpha, _expm1_up_to_1(w, low))
     result = w("where", w("gt", x, 0.0), x, below)
     return result if scale == 1 else w("mul", result, scale)
 

@@ -96,10 +96,11 @@ class Step:
         if node.op == "slice":
             self._slice(node)
             return
-        if node.op not in OPS:
+        operation = OPS.get(node.op)
+        if operation is None:
             raise Declined(f"{node.op} mixes columns, which different CTAs hold")
-        expression = OPS[node.op].triton
-        if OPS[node.op].helped:
+        expression = operation.triton
+        if operation.helped:
             self.helpers.add(f"{self.activation}{node.op}")
             expression = f"{self.activation}{expression}"
         count = self.gates_of(node.width, f"the result of {node.op}")

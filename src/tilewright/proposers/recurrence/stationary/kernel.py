@@ -364,7 +364,8 @@ class Kernel(BoardWriter):
         self._check_widths(node)
         arguments = [self._argument(argument) for argument in node.args]
         if operation.helped:
-            expression = self._use(f"{'approximate_' * self.plan.approximate}{node.op}", *arguments)
+            kind = "approximate_" if self.plan.approximate else ""
+            expression = self._use(f"{kind}{node.op}", *arguments)
         else:
             expression = operation.triton.format(*arguments).replace("tl.", f"{self._tl}.")
         self._text[node.name] = name

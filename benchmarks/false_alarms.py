@@ -1,11 +1,11 @@
 """How often a speed verdict is wrong, recorded: `python benchmarks/false_alarms.py`.
 
 A kernel against itself, and against itself with 0.5, 1, 2 and 5 % more work, each through the judge as
-users meet it. The work is a loop whose length is an argument of one and the same binary. How much time a
-longer loop takes is measured first, on one half longer; the loops of the known shares follow from that.
-Writes benchmarks/results/false_alarms-DEVICE-DATE.json with the medians of every block, from which every
-verdict can be computed again. Many trials can be taken in parts: `--summary RECORD...` computes every
-verdict again and adds them up.
+users meet it, but that its own process serves all trials here. The work is a loop whose length is an argument
+of one and the same binary. How much time a longer loop takes is measured first, on one half longer; the loops
+of the known shares follow from that. Writes benchmarks/results/false_alarms-DEVICE-DATE.json with the medians
+of every block, from which every verdict can be computed again. Many trials can be taken in parts:
+`--summary RECORD...` computes every verdict again and adds them up.
 """
 
 from __future__ import annotations
@@ -318,8 +318,10 @@ def record(options: argparse.Namespace) -> AlarmRecord:
     """
     import torch
 
-    from tilewright.judge.api import compare_speed
+    from tilewright.gpu.turn import turn
+    from tilewright.judge.work import compare_speed
     from tilewright.problem import Problem
+    from tilewright.worker import plain
 
     until = time.monotonic() + 60.0 * options.minutes
     problem = Problem.from_file(FOLDER / "problem.py")
@@ -327,9 +329,20 @@ def record(options: argparse.Namespace) -> AlarmRecord:
     rules = Rules()
 
     def compare(before: str, after: str) -> SpeedVerdict:
-        return compare_speed(
-            problem, before, after, seconds=options.seconds, rules=rules, condition=options.condition
-        )
+        with turn():
+            verdict: SpeedVerdict = compare_speed(
+                {
+                    "problem": problem.source,
+                    "problem_path": str(problem.path),
+                    "sides": [["before", before], ["after", after]],
+                    "precision": None,
+                    "mapping": {},
+                    "seconds": options.seconds,
+                    "condition": options.condition,
+                    "rules": plain(rules),
+                }
+            )
+        return verdict
 
     calibration = calibrate(compare, source)
     trials = []

@@ -155,7 +155,7 @@ def test_blocks_over_cells_show_a_difference(monkeypatch: pytest.MonkeyPatch) ->
     assert verdict.outcome is SpeedOutcome.SLOWER
     assert len(verdict.pairs) == 6 and len(verdict.noise_pairs) == 6
     assert verdict.rules.looks == (6,)  # there was no time for the other one
-    assert len(starts) == 3  # before compiling, before sampling, after eight blocks
+    assert len(starts) == 2  # at the start, and after eight blocks
     assert sum(audited) == 12 * 2 * (sampling.SAMPLES + 1)
 
 
@@ -302,7 +302,7 @@ def test_a_side_cannot_escape_by_dying_when_it_is_looked_at_again() -> None:
 
 
 def test_threes_of_cells_start_together_where_there_is_room() -> None:
-    assert _threes(80 * 2**30, 16) == 5
+    assert _threes(80 * 2**30, 16) == 4
     assert _threes(24 * 2**30, 16) == 2
     assert _threes(80 * 2**30, 8) == 2
     assert _threes(2**30, 2) == 1
@@ -322,18 +322,15 @@ def test_no_more_cells_start_than_the_next_look_takes() -> None:
     track = Feigned()
     with contextlib.closing(feigned_blocks(track)) as blocks:
         blocks.at_once = 5
-        blocks.start(more=1)
-        blocks.replace()  # by the one that compiles
-        blocks.replace()
         for _ in range(sampling.MEASURED + Rules().noise_blocks + Rules().looks[0]):
             blocks.pair_block()
-        assert [len(lanes) // 3 for lanes in track.started] == [5]
+        assert [len(lanes) // 3 for lanes in track.started] == [4]
         for _ in range(Rules().looks[1] - Rules().looks[0]):
             blocks.pair_block()
-        assert [len(lanes) // 3 for lanes in track.started] == [5, 1]
+        assert [len(lanes) // 3 for lanes in track.started] == [4, 1]
         for _ in range(Rules().looks[2] - Rules().looks[1]):
             blocks.pair_block()
-        assert [len(lanes) // 3 for lanes in track.started] == [5, 1, 3]
+        assert [len(lanes) // 3 for lanes in track.started] == [4, 1, 3]
 
 
 @settings(max_examples=100, deadline=None)

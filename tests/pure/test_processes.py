@@ -63,6 +63,9 @@ def run(payload):
     with open(os.devnull, "wb") as nothing:
         process = start("started", payload["arguments"], output=nothing.fileno(), environment=os.environ)
     return process.wait() if payload["wait"] else process.pid
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
 """
 PARENT = """
 import sys
@@ -92,7 +95,7 @@ def begin(home: Path, *arguments: str, **how: Any) -> tuple[Process, Path]:
 def told(home: Path, **how: Any) -> dict[str, Any]:
     process, output = begin(home, "tell", **how)
     assert process.wait(60) == 0, output.read_text()
-    answer: dict[str, Any] = json.loads(output.read_text())
+    answer: dict[str, Any] = json.loads(output.read_text().splitlines()[0])  # Triton may add to it
     return answer
 
 
@@ -136,6 +139,36 @@ def test_it_belongs_to_its_server_but_leads_where_asked(module: Path) -> None:
     assert follows["group"] == os.getpgid(0) and leads["group"] == leads["pid"]
     assert follows["parent"] == leads["parent"] != os.getpid()
     assert follows["threads"] == 1 and follows["loaded"] == ["torch"], "Triton is each process's own"
+
+
+def test_beside_a_gpu_triton_is_loaded_unless_it_is_to_interpret(module: Path) -> None:
+    """The machine may have none: Python is told of a device file as it starts."""
+    (module / "sitecustomize.py").write_text(
+        "import pathlib\npathlib.Path.glob = lambda self, pattern: iter([self / 'nvidia0'])\n"
+    )
+    script = (
+        "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[2])\n"
+        "import test_processes as tests\nhome = Path(sys.argv[1])\n"
+        "plain, own = tests.told(home), tests.own_interpreter(home)\n"
+        "print(plain['loaded'], own['loaded'], own['files'] == [0, 1, 2, own['passed']])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(module), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "['torch', 'triton'] [] True\n", done.stderr
+
+
+def own_interpreter(home: Path) -> dict[str, Any]:
+    """What a process that interprets kernels says of itself, handed one file."""
+    incoming, outgoing = os.pipe()
+    said = told(home, environment={**os.environ, "TRITON_INTERPRET": "1"}, passed=(outgoing,))
+    os.close(incoming)
+    os.close(outgoing)
+    return {**said, "passed": outgoing}
 
 
 def test_it_has_only_the_files_that_are_passed(module: Path) -> None:

@@ -64,8 +64,17 @@ def settled(order: Order) -> Job:
     return job
 
 
+def interpreting(environment: Mapping[str, str]) -> bool:
+    """Whether Triton, imported under these variables, makes its library for the interpreter."""
+    return environment.get("TRITON_INTERPRET", "0") == "1"
+
+
 def run(job: Job) -> None:
-    """What `python -m` does."""
+    """What `python -m` does; in a Python started from nothing where Triton is loaded for another use."""
+    if interpreting(job.environment) and "triton" in sys.modules:
+        for number in job.descriptors:
+            os.set_inheritable(number, True)
+        os.execve(sys.executable, [sys.executable, "-m", job.module, *job.arguments], dict(job.environment))
     module = importlib.import_module(job.module)
     sys.argv[:] = [str(module.__file__), *job.arguments]
     module.main(job.arguments)

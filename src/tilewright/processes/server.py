@@ -20,13 +20,16 @@ import signal
 import socket
 import sys
 from dataclasses import replace
+from pathlib import Path
 
-from tilewright.processes.child import Order, run, settled
+from tilewright.processes.child import Order, interpreting, run, settled
 from tilewright.processes.messages import CODE, LEADS, MOST_FILES
 
-# What takes long and every process needs. Not Triton, which makes its own library for the interpreter or for
-# the compiler while it is imported, as TRITON_INTERPRET says then.
+# What takes long and every process needs.
 IMPORTED = ("torch", "tilewright.worker", "tilewright.judge.cell.inside", "tilewright.judge.cell.protocol")
+# And all of a cell, with Triton. That makes its own library for the interpreter or for the compiler while it
+# is imported, as TRITON_INTERPRET says then; where there is a GPU, next to nobody wants the interpreter.
+IMPORTED_BESIDE_A_GPU = ("tilewright.judge.cell.subject",)
 
 
 class _Children:
@@ -102,7 +105,8 @@ def _leading(order: Order) -> Order:
 
 def main(requests: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks
-    for name in IMPORTED:
+    beside_a_gpu = not interpreting(os.environ) and any(Path("/dev").glob("nvidia[0-9]*"))
+    for name in (*IMPORTED, *(IMPORTED_BESIDE_A_GPU if beside_a_gpu else ())):
         with contextlib.suppress(ImportError):  # whoever cannot do without it says so better
             importlib.import_module(name)
     gc.collect()

@@ -35,7 +35,7 @@ COMPARED = 8  # one block in so many has outputs compared, on average
 # Then all cells are replaced. Starting them takes seconds, so not after every block. Simulated, 8 keep the
 # rate of false alarms as long as processes differ by no more than twice what blocks do; 4 far beyond that.
 BLOCKS_OF_A_PROCESS = 8
-MOST_THREES = 5  # of cells started at once: what the first look takes, and one three that compiles
+MOST_THREES = 4  # of cells started at once: what the first look takes
 CELL_BYTES = 2**30  # of the device that a cell may take before its turn; 0.5 GiB on an H200
 ROOM = 0.25  # the share of the device's free memory that cells which wait for their turn may fill
 
@@ -68,14 +68,10 @@ class Blocks:
         close_all([lane for lanes in (self.lanes, *self.waiting) for lane in lanes])
         self.waiting = []
 
-    def start(self, more: int = 0) -> None:
-        """Start the threes of cells that the blocks up to the next look take, as far as there is room.
-
-        Args:
-            more: threes to start beside these.
-        """
+    def start(self) -> None:
+        """Start the threes of cells that the blocks up to the next look take, as far as there is room."""
         blocks = min((look - self.taken for look in self.looks if look > self.taken), default=1)
-        threes = min(self.at_once, math.ceil(blocks / BLOCKS_OF_A_PROCESS) + more)
+        threes = min(self.at_once, math.ceil(blocks / BLOCKS_OF_A_PROCESS))
         started = self.track.start(self.sides * threes)
         size = len(self.sides)
         self.waiting = [started[first : first + size] for first in range(0, len(started), size)]
@@ -91,10 +87,24 @@ class Blocks:
         if not self.waiting:
             self.start()
         self.lanes = self.waiting.pop()
-        self._warm_up()
+        self.warm_up()
         for lane, (cold, warm) in zip(self.lanes, kept, strict=True):
             lane.cold, lane.warm = cold, warm
         self.left = BLOCKS_OF_A_PROCESS
+
+    def warm_up(self) -> None:
+        """Compile, autotune, and bring the GPU back to its clocks."""
+        seed = secrets.randbits(31)
+        for lane in self.lanes:
+            with _named(lane):
+                if lane.failure:
+                    raise lane.failure
+                lane.build(seed)
+        for _ in range(WARM_UPS):
+            inputs, call_seed = self.track.inputs()
+            for lane in self.lanes:
+                with _named(lane):
+                    lane.call(inputs, call_seed, cold=self.cold, ahead=False)
 
     def pair_block(self) -> Block:
         """The first side against the second."""
@@ -155,20 +165,6 @@ class Blocks:
     def _compare(self) -> bool:
         return self.track.order.randrange(COMPARED) == 0
 
-    def _warm_up(self) -> None:
-        """Compile, autotune, and bring the GPU back to its clocks."""
-        seed = secrets.randbits(31)
-        for lane in self.lanes:
-            with _named(lane):
-                if lane.failure:
-                    raise lane.failure
-                lane.build(seed)
-        for _ in range(WARM_UPS):
-            inputs, call_seed = self.track.inputs()
-            for lane in self.lanes:
-                with _named(lane):
-                    lane.call(inputs, call_seed, cold=self.cold, ahead=False)
-
 
 def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda") -> SpeedVerdict:
     """Decide whether the second side is faster; see `judge.api.compare_speed`.
@@ -183,11 +179,9 @@ def compare_speed(payload: Mapping[str, Any], rules: Rules, device: str = "cuda"
     track = Track(payload, device)
     sides = [(label, source) for label, source in payload["sides"]]
     with contextlib.closing(Blocks(track, sides, payload["condition"], rules)) as blocks:
-        starting = _seconds(lambda: blocks.start(more=1)) / len(blocks.waiting)
-        blocks.replace()  # what it compiles, the cells after it find
-        if not blocks.waiting:
-            blocks.start()
-        starting += _seconds(blocks.replace)
+        starting = _seconds(blocks.start) / len(blocks.waiting)
+        blocks.replace()
+        starting += _seconds(blocks.warm_up)  # once more: what the first time compiled is found from now on
         comparing = _seconds(lambda: blocks.block(pair=True, compare=True))
         plain = _seconds(lambda: blocks.block(pair=True, compare=False))
         each = plain + comparing / COMPARED + starting / BLOCKS_OF_A_PROCESS

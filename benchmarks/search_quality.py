@@ -10,12 +10,13 @@ Writes one record a kernel, benchmarks/results/search_quality-KERNEL-DEVICE-DATE
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import random
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,7 +45,7 @@ from tilewright.judge.speed.statistics import median
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
 from tilewright.proposers.base import Situation
-from tilewright.proposers.tune import LaunchTuning
+from tilewright.proposers.tune import Around, LaunchTuning, RewriteDeclined
 from tilewright.screening.api import screen
 from tilewright.screening.halving import Round
 from tilewright.screening.model import Screening
@@ -187,10 +188,9 @@ def kernel_record(name: str, options: argparse.Namespace) -> SearchRecord:
     stage = next(stage for stage in stages(kind) if stage.name == "block_tiling")
     given = Candidate(text)
     here = Situation(problem, given, inspect(problem, text, gpu), gpu, stage, {}, file.precision)
-    few = {c.id for c in LaunchTuning().propose(replace(here, most=MOST_ON_GPU)).candidates}
-    whole = list(LaunchTuning().propose(replace(here, most=10**6)).candidates)
-    random.Random(options.seed).shuffle(whole)
-    whole = sorted(whole, key=lambda c: c.id not in few)[: max(options.most, len(few))]
+    searched = LaunchTuning().propose(replace(here, most=MOST_ON_GPU)).candidates
+    few = {c.id for c in searched}
+    whole = [*searched, *beyond(here, few | {given.id}, options.most - len(few), options.seed)]
     jobs = os.cpu_count() or 1
     print(f"{name}: compiling {len(whole)} configurations", file=sys.stderr, flush=True)
     inspections = inspect_many(problem, [c.source for c in whole], gpu, jobs=jobs)
@@ -230,6 +230,20 @@ def kernel_record(name: str, options: argparse.Namespace) -> SearchRecord:
         ),
     }
     return assembled(provenance, space, everything, search)
+
+
+def beyond(here: Situation, known: Collection[str], most: int, seed: int) -> Iterator[Candidate]:
+    """A sample of the space that the search does not have among its candidates."""
+    around = Around.of(replace(here, most=10**6))
+    seen = set(known)
+    for configuration in random.Random(seed).sample(around.configurations, len(around.configurations)):
+        if len(seen) - len(known) >= most:
+            return
+        with contextlib.suppress(RewriteDeclined):
+            made = around.written(configuration)
+            if made.id not in seen:
+                seen.add(made.id)
+                yield made
 
 
 def read(path: Path) -> SearchRecord:

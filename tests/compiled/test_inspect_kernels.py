@@ -9,6 +9,7 @@ import pytest
 from tilewright.errors import KernelFileError, ProblemError
 from tilewright.evidence import Evidence
 from tilewright.gpu.catalogue import find
+from tilewright.inspect import api
 from tilewright.inspect.api import inspect, inspect_many
 from tilewright.inspect.model import Inspection
 from tilewright.problem import Problem
@@ -190,3 +191,12 @@ def test_a_reference_that_fails_is_an_error_of_the_problem():
     broken = Problem.from_source(problem("vector").source.replace("torch.relu(", "torch.no_such("), "p.py")
     with pytest.raises(ProblemError, match=r"p\.py:\d+: Model raises AttributeError"):
         inspect_many(broken, [text("elementwise")], find("h100"))
+
+
+def test_where_time_runs_out_the_first_few_are_inspected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "FIRST", 1)
+    again = [f"{text('elementwise')}{end}" for end in ("\n", "\n\n", "\n\n\n")]  # none is on disk
+    posed = problem("vector")
+    assert len(inspect_many(posed, again, find("h100"), seconds=-1.0)) == 1
+    assert len(inspect_many(posed, again, find("h100"))) == 3
+    assert len(inspect_many(posed, again, find("h100"), seconds=-1.0)) == 3, "what is on disk takes no time"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from tilewright import workers
@@ -16,7 +19,9 @@ from tilewright.problem import Problem
 from tilewright.serial import structure
 from tilewright.worker import plain
 
-BATCH = 16  # candidates a worker takes before it is replaced, so that what they leave behind is bounded
+BATCH = 8  # candidates that a worker takes for each that it compiles at a time; then they are kept on disk
+FIRST = 16  # candidates that are inspected whatever the time
+CHILD_BYTES = 2**31  # of a process that compiles one, with what it shares with the others
 # No device either, where there is one: its driver does not survive the forks that compile side by side.
 _COMPILER_ALONE = {"TRITON_INTERPRET": "0", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -56,6 +61,7 @@ def inspect_many(
     *,
     path: str | Path = "candidate.py",
     jobs: int = 2,
+    seconds: float = math.inf,
     limits: workers.Limits | None = None,
 ) -> list[Inspection]:
     """Inspect several candidates, in order; one that fails says why in its `problem`.
@@ -64,33 +70,43 @@ def inspect_many(
 
     Args:
         jobs: candidates compiled at a time.
+        seconds: after which no more are begun but the first FIRST; what comes back ends there.
         limits: time of one candidate, memory of the whole worker.
 
     Raises:
         ProblemError, SetupError: as for `inspect`; they concern every candidate.
     """
-    limits = limits or workers.Limits()
-    found = {source: cache.load(problem, source, gpu) for source in sources}
-    missing = [source for source, inspection in found.items() if inspection is None]
-    for start in range(0, len(missing), BATCH):
-        batch = missing[start : start + BATCH]
-        for source, fresh in zip(
-            batch, _inspect_batch(problem, batch, gpu, str(path), jobs, limits), strict=True
-        ):
-            cache.store(problem, source, gpu, fresh)
-            found[source] = fresh
-    return [inspection for source in sources if (inspection := found[source]) is not None]
+    limits = limits or workers.Limits(memory_bytes=max(workers.Limits.memory_bytes, jobs * CHILD_BYTES))
+    until = time.time() + seconds
+    found = {source: known for source in sources if (known := cache.load(problem, source, gpu))}
+    missing = [source for source in dict.fromkeys(sources) if source not in found]
+    size = BATCH * jobs
+    for start in range(0, len(missing), size):
+        if start and time.time() > until:
+            break
+        batch = missing[start : start + size]
+        fresh = _inspect_batch(problem, batch, gpu, str(path), jobs, until, limits)
+        for source, one in zip(batch, fresh, strict=False):
+            cache.store(problem, source, gpu, one)
+            found[source] = one
+    return [found[source] for source in takewhile(found.__contains__, sources)]
 
 
 def _inspect_batch(
-    problem: Problem, sources: list[str], gpu: Gpu, path: str, jobs: int, limits: workers.Limits
+    problem: Problem, sources: list[str], gpu: Gpu, path: str, jobs: int, until: float, limits: workers.Limits
 ) -> list[Inspection]:
-    """One worker's share. When the worker itself is lost, its candidates are tried one by one."""
+    """One worker's share, as far as it gets. When the worker itself is lost, they are tried one by one.
+
+    Args:
+        until: seconds since the epoch.
+    """
     payload = {
         **_payload(problem, gpu),
         "sources": sources,
         "path": path,
         "jobs": jobs,
+        "first": FIRST,
+        "until": until if math.isfinite(until) else None,
         "seconds": max(1, round(limits.seconds)),
     }
     whole = replace(limits, seconds=limits.seconds * (1 + len(sources)))
@@ -99,11 +115,12 @@ def _inspect_batch(
     except WorkerError as error:
         if len(sources) == 1:
             return [Inspection(gpu.name, Recording((), ()), (), None, None, str(error))]
-        return [
-            inspection
-            for source in sources
-            for inspection in _inspect_batch(problem, [source], gpu, path, jobs, limits)
-        ]
+        found: list[Inspection] = []
+        for source in sources:
+            if found and time.time() > until:
+                break
+            found += _inspect_batch(problem, [source], gpu, path, jobs, until, limits)
+        return found
     return [structure(value, Inspection) for value in values]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,16 +52,20 @@ def run(payload: Mapping[str, Any]) -> Inspection:
 def run_many(payload: Mapping[str, Any]) -> list[Any]:
     """Inspect several candidates, each in a fork of this process, `jobs` at a time.
 
-    Payload: as for `run`, with `sources` for `source`, and `jobs` and `seconds` (of one
-    candidate). A candidate that fails, hangs or crashes costs only itself: its inspection says why.
+    Payload: as for `run`, with `sources` for `source`, and `jobs`, `seconds` (of one candidate), `first` and
+    `until` (since the epoch: later none is begun but these first few; None: never too late). A candidate that
+    fails, hangs or crashes costs only itself: its inspection says why.
     """
-    sources, path = payload["sources"], payload["path"]
+    sources, path, until = payload["sources"], payload["path"], payload["until"] or math.inf
     results: list[Any] = [None] * len(sources)
     running: dict[int, int] = {}
     with _session(payload) as session, tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
         for index, source in enumerate(sources):
             while len(running) >= payload["jobs"]:
                 _collect(running, results, folder, session.gpu, payload["seconds"])
+            if index >= payload["first"] and time.time() > until:
+                del results[index:]
+                break
             running[_fork(session, source, path, Path(folder) / str(index), payload["seconds"])] = index
         while running:
             _collect(running, results, folder, session.gpu, payload["seconds"])

@@ -42,6 +42,19 @@ class Edits:
     def __bool__(self) -> bool:
         return any(vars(self).values())
 
+    @property
+    def lines(self) -> list[tuple[int, int]]:
+        """First and last line of everything that is edited by its place."""
+        places = [*self.expressions, *self.calls]
+        places += [place for one in self.calls.values() for place in one.drop]
+        alone = [*self.before, *self.after, *self.instead]
+        return [*((place.line, place.end_line) for place in places), *((line, line) for line in alone)]
+
+    @property
+    def named(self) -> bool:
+        """Whether functions are edited by their name, wherever they stand."""
+        return bool(self.decorators or self.annotations or self.parameters or self.functions)
+
 
 @dataclass
 class ArgumentEdit:
@@ -91,6 +104,15 @@ class _Editor(cst.CSTTransformer):
         self.positions = positions
         self.done: set[Place] = set()
         self.lines: set[int] = set()
+        self.edited = edits.lines
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        """Statements and blocks without anything to edit are left as they are: most of a file is."""
+        if self.edits.named or not isinstance(node, cst.SimpleStatementLine | cst.IndentedBlock):
+            return super().on_visit(node)
+        where = self.positions[node]
+        within = any(first <= where.end.line and last >= where.start.line for first, last in self.edited)
+        return within and super().on_visit(node)
 
     def left(self) -> list[Place]:
         wanted = set(self.edits.expressions) | set(self.edits.calls)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tilewright.candidate import Apart, Candidate
-from tilewright.inspect.api import BATCH, inspect_many
+from tilewright.inspect.api import inspect_many
 from tilewright.inspect.model import Inspection
 from tilewright.judge.verdict import Verdict
 from tilewright.runs import Tried
@@ -60,21 +59,21 @@ def prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> li
 
 
 def _inspected(session: Session, stage: Stage, fresh: Sequence[Candidate]) -> dict[str, Inspection]:
-    """Inspections by id, a few at a time while there is time for it; the first few always."""
-    task = session.task
-    until = time.monotonic() + COMPILING_SHARE * session.seconds_left
-    found: dict[str, Inspection] = {}
-    if fresh:
-        session.say(f"{stage.name}: compiling {len(fresh)} candidates for {task.gpu.name}")
-    for start in range(0, len(fresh), BATCH):
-        if start and time.monotonic() > until:
-            session.say(f"{stage.name}: no time to compile the last {len(fresh) - start} of {len(fresh)}")
-            break
-        batch = fresh[start : start + BATCH]
-        sources = [candidate.source for candidate in batch]
-        inspections = inspect_many(task.problem, sources, task.gpu, jobs=COMPILED_AT_ONCE)
-        found |= {candidate.id: one for candidate, one in zip(batch, inspections, strict=True)}
-    return found
+    """Inspections by id, as many as there is time for; the first few always."""
+    if not fresh:
+        return {}
+    task, count = session.task, len(fresh)
+    session.say(f"{stage.name}: compiling {count} candidates for {task.gpu.name}")
+    found = inspect_many(
+        task.problem,
+        [candidate.source for candidate in fresh],
+        task.gpu,
+        jobs=COMPILED_AT_ONCE,
+        seconds=COMPILING_SHARE * session.seconds_left,
+    )
+    if len(found) < count:
+        session.say(f"{stage.name}: no time to compile the last {count - len(found)} of {count}")
+    return {candidate.id: one for candidate, one in zip(fresh, found, strict=False)}
 
 
 def promising(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tilewright.candidate import Apart, Candidate
@@ -14,8 +15,8 @@ from tilewright.proposers.base import Proposals, Situation
 from tilewright.proposers.rewrite.base import Declined, View
 from tilewright.proposers.rewrite.constant_sizes import ALL, ConstantSizes
 from tilewright.proposers.tune.rewrite import RewriteDeclined, apply_settings, install_autotune
-from tilewright.proposers.tune.setting import Setting, read, written
-from tilewright.proposers.tune.space import combinations, neighbours, pressure, shares_of
+from tilewright.proposers.tune.setting import Setting, Settings, read, written
+from tilewright.proposers.tune.space import Pressure, combinations, neighbours, pressure, shares_of
 from tilewright.proposers.tune.tunables import Tunable, find_tunables
 
 CONSTANT = "sizes as constants"
@@ -42,41 +43,21 @@ class LaunchTuning:
         """
         if situation.best is None:
             return Proposals((), ("there is no code yet whose launches could be tuned",))
-        parent, stage, gpu = situation.best, situation.stage, situation.gpu
-        tunables, found = find_tunables(
-            KernelFile.parse(parent.source, Path("current.py")), situation.inspection
-        )
-        idle = {t.name for t in tunables if not _is_launched(t, situation.inspection)}
-        notes = [*found, *(f"{name} is left alone: the forward does not launch it" for name in sorted(idle))]
-        felt = {t.name: pressure(t, situation.inspection, gpu, stage) for t in tunables}
-        steps = 1 if situation.most <= FEW else 2
-        ranked = [[] if t.name in idle else neighbours(t, stage, felt[t.name], gpu, steps) for t in tunables]
-        texts = {"": parent.source}
-        if constant := _with_constant_sizes(situation):
-            texts = {CONSTANT: constant, **texts}
-        each = max(1, (situation.most - len(texts) + 1) // len(texts))
-        settings_of = [{}, *combinations(tunables, ranked, each, shares_of(situation.inspection))]
-        candidates: dict[str, Candidate] = {}
-        for settings, (form, text) in itertools.product(settings_of, texts.items()):
+        around = Around.of(situation)
+        notes, candidates = list(around.notes), dict[str, Candidate]()
+        for configuration in around.configurations:
             try:
-                changed = apply_settings(text, settings)
+                made = around.written(configuration)
             except RewriteDeclined as reason:
                 notes.append(str(reason))
                 continue
-            if changed == parent.source:
-                continue
-            why = _why(settings, tunables, {name: felt[name].why for name in settings})
-            why = "; ".join(part for part in (form, why) if part)
-            known = settings or {t.name: t.current for t in tunables if t.name not in idle}
-            apart = Apart(Candidate(text).id, tuple(sorted(settings))) if settings else None
-            made = Candidate(changed, stage.name, self.name, why, parent.id, written(known), apart)
-            candidates.setdefault(made.id, made)
-        space = len(texts) * math.prod(1 + len(settings) for settings in ranked)
+            if made.source != situation.best.source:
+                candidates.setdefault(made.id, made)
         taken = tuple(candidates.values())[: situation.most]
         if not taken:
             notes.append("no launch constant of this file can be varied")
-        elif len(taken) < space - 1:
-            notes.append(f"{len(taken)} of {space - 1} configurations around the present one were proposed")
+        elif len(taken) < around.size:
+            notes.append(f"{len(taken)} of {around.size} configurations around the present one were proposed")
         return Proposals(taken, tuple(dict.fromkeys(notes)))
 
     def finish(self, situation: Situation, winners: Sequence[Candidate]) -> Proposals:
@@ -120,6 +101,80 @@ class LaunchTuning:
             source, situation.stage.name, self.name, "; ".join(parts), winners[0].id, written_down
         )
         return Proposals((made,), tuple(notes))
+
+
+Configuration = tuple[Settings, str]  # of kernels by name, and the form of the file they are written into
+
+
+@dataclass(frozen=True)
+class Around:
+    """What there is around the best file so far, each configuration written when it is asked for.
+
+    Args:
+        configurations: the most promising first, no more than about as many as are wanted.
+        size: of all there are.
+        texts: of the file by form, as it is under "".
+        felt: by kernel, what it is short of.
+        idle: kernels that the forward does not launch.
+    """
+
+    situation: Situation
+    configurations: tuple[Configuration, ...]
+    size: int
+    texts: Mapping[str, str]
+    tunables: Sequence[Tunable]
+    felt: Mapping[str, Pressure]
+    idle: frozenset[str]
+    notes: tuple[str, ...]
+
+    @staticmethod
+    def of(situation: Situation) -> Around:
+        """Raises KernelFileError where the best candidate is not Python or holds no kernel."""
+        assert situation.best is not None
+        source, stage, gpu = situation.best.source, situation.stage, situation.gpu
+        tunables, found = find_tunables(KernelFile.parse(source, Path("current.py")), situation.inspection)
+        idle = frozenset(t.name for t in tunables if not _is_launched(t, situation.inspection))
+        felt = {t.name: pressure(t, situation.inspection, gpu, stage) for t in tunables}
+        steps = 1 if situation.most <= FEW else 2
+        ranked = [[] if t.name in idle else neighbours(t, stage, felt[t.name], gpu, steps) for t in tunables]
+        texts = {"": source}
+        if constant := _with_constant_sizes(situation):
+            texts = {CONSTANT: constant, **texts}
+        each = max(1, (situation.most - len(texts) + 1) // len(texts))
+        settings_of = [{}, *combinations(tunables, ranked, each, shares_of(situation.inspection))]
+        return Around(
+            situation,
+            tuple(itertools.product(settings_of, texts)),
+            len(texts) * math.prod(1 + len(settings) for settings in ranked) - 1,
+            texts,
+            tunables,
+            felt,
+            idle,
+            (*found, *(f"{name} is left alone: the forward does not launch it" for name in sorted(idle))),
+        )
+
+    def written(self, configuration: Configuration) -> Candidate:
+        """The file with these settings.
+
+        Raises:
+            RewriteDeclined: they cannot be written into it.
+        """
+        settings, form = configuration
+        text = self.texts[form]
+        changed = apply_settings(text, settings)
+        why = _why(settings, self.tunables, {name: self.felt[name].why for name in settings})
+        known = settings or {t.name: t.current for t in self.tunables if t.name not in self.idle}
+        apart = Apart(Candidate(text).id, tuple(sorted(settings))) if settings else None
+        parent = self.situation.best
+        return Candidate(
+            changed,
+            self.situation.stage.name,
+            LaunchTuning.name,
+            "; ".join(part for part in (form, why) if part),
+            parent.id if parent else None,
+            written(known),
+            apart,
+        )
 
 
 def _is_launched(tunable: Tunable, inspection: Inspection | None) -> bool:
@@ -192,7 +247,7 @@ def _halved(tunable: Tunable, best: Setting) -> Setting:
     return Setting(best.tiles, best.num_warps, max(1, best.num_stages - 1))
 
 
-def _why(settings: dict[str, Setting], tunables: Sequence[Tunable], because: dict[str, str]) -> str:
+def _why(settings: Settings, tunables: Sequence[Tunable], because: Mapping[str, str]) -> str:
     """What changes, and what points there: "step_kernel: BLOCK_H 64 → 32 (now 4 programs for 132 SMs)"."""
     parts = []
     for tunable in tunables:

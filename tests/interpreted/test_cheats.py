@@ -96,7 +96,7 @@ CHEATS = {
     ),
     "process_patched_comparison": Caught("squash", (WRONG,), r"patch: torch\.allclose was replaced by yes"),
     "process_reads_problem": Caught("row_sum", (NOT_ALLOWED, ERROR), r"row_sum\.py"),
-    "process_replaces_judge": Caught("squash", (WRONG,), r"(patch|probe): .*tilewright\.judge"),
+    "process_replaces_judge": Caught("squash", (WRONG, CRASH), r"(patch|probe): .*tilewright\.judge"),
     "process_socket": Caught("scale", (NOT_ALLOWED,), r"network: line \d+ uses the network"),
     "process_sys_exit": Caught("scale", (CRASH, ERROR), "ended|SystemExit"),
     "process_walks_frames": Caught("row_sum", (WRONG,), r"probe: line \d+ reads stack frames"),

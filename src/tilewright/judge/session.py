@@ -28,6 +28,7 @@ from tilewright.judge.means.findings import Finding, Kind, forbidden
 from tilewright.judge.means.needless import spirit
 from tilewright.judge.sides import draw, state_of
 from tilewright.judge.trial import (
+    KEY_BITS,
     Called,
     Case,
     Instance,
@@ -219,7 +220,7 @@ class Session:
         second = self._call(case, instance, instance.inputs, truth=drawn.truth, fresh=True, keep=True)
         self._must_agree(case, fitted, instance, second, "when it is called again")
         self._unchanged(case, first, "changes when the forward is called again", earlier=True)
-        key = secrets.randbits(62)
+        key = secrets.randbits(KEY_BITS)
         held = case.command("state", key=key).values["parameters"]
         wanted = state_of(instance.reference)
         for name in held.keys() & instance.pairs.keys():
@@ -240,7 +241,7 @@ class Session:
         ):  # first: what does not wait for the caller's stream can fail all that follows, by chance
             self._must_agree(case, fitted, instance, again(queued=True), "called amid the work of a stream")
         self._repeated(case, fitted, instance, drawn)
-        generator = torch.Generator().manual_seed(instance.seed)
+        generator = torch.Generator(self.device).manual_seed(instance.seed)
         untried: list[str] = []
         for regime in sorted(REGIMES, key=lambda regime: not regime.follows):
             if self._late():

@@ -18,6 +18,7 @@ from tilewright.judge.answer.budget import FEW, Expected, Undecidable, expectati
 from tilewright.judge.answer.compare import Comparison, compare, flatten, structure
 from tilewright.judge.answer.precision import Float64, is_real, plain_arithmetic
 from tilewright.judge.cell.outside import Answer, Cell
+from tilewright.judge.cell.prints import print_of
 from tilewright.judge.cell.protocol import PLAIN, Received, Unsendable, opened
 from tilewright.judge.failures import CandidateFailure, one_line, reference_code
 from tilewright.judge.sides import apply, build_reference, cloned, draw, forward, pairs, state_of
@@ -26,6 +27,7 @@ from tilewright.problem import ProblemModule
 
 HOST = torch.device("cpu")
 SHAKES = 4  # by chance one leaves an output where it is, hardly all
+KEY_BITS = 62  # of what `prints.print_of` takes
 MOST_PADDING_BYTES = 2**24  # before an instance; the memory around it is cut from blocks of 2 and 20 MiB
 
 
@@ -145,12 +147,14 @@ class Truth:
     Args:
         expected: one per leaf of the outputs, then one per input that the reference itself changes.
         shape: how the outputs are nested.
-        changed: which of the flattened inputs the reference changes.
+        inputs: how many there are, flattened.
+        changed: which of these the reference changes.
         precision: what the budget was derived for.
     """
 
     expected: list[Expected | Any]
     shape: str
+    inputs: int
     changed: tuple[int, ...]
     precision: str
 
@@ -242,8 +246,20 @@ def compared(case: Case, truth: Truth, inputs: list[Any], answer: Answer) -> Cal
     """
     values = answer.values
     outputs, foreign = unpacked(values["outputs"], case.device)
-    given, _ = unpacked(case.command("inputs_again").values["inputs"], case.device)
-    comparison = foreign or settle(truth, inputs, given, outputs)
+    key = secrets.randbits(KEY_BITS)
+    held = case.command("inputs_again", key=key, whole=list(truth.changed)).values
+    prints, rewritten = held["prints"], unpacked(held["values"], case.device)[0]
+    leaves = flatten(inputs)
+    if not (isinstance(prints, list) and len(prints) == len(leaves) and len(rewritten) == len(truth.changed)):
+        raise CandidateFailure(
+            Outcome.CRASH, "its process broke the protocol: other inputs than it was given"
+        )
+
+    def kept(index: int) -> bool:
+        leaf = leaves[index]
+        return not isinstance(leaf, torch.Tensor) or prints[index] == print_of(leaf, key)
+
+    comparison = foreign or settle(truth, kept, outputs, rewritten)
     return Called(
         comparison,
         truth,
@@ -331,7 +347,7 @@ def find_truth(
         )
 
     expected = [expected_of(index, *run) for index, run in enumerate(runs)]
-    return Truth(expected, structure(native), changed, precision)
+    return Truth(expected, structure(native), len(before), changed, precision)
 
 
 def _sways(
@@ -415,17 +431,21 @@ def run_in_float64(
     return [*flatten(outputs), *(leaves[i] for i in changed)]
 
 
-def settle(truth: Truth, inputs: list[Any], given: list[Any], outputs: Any) -> Comparison:
-    """Compare what came out, and what became of the inputs that were handed over."""
+def settle(truth: Truth, kept: Callable[[int], bool], outputs: Any, rewritten: Sequence[Any]) -> Comparison:
+    """Compare what came out, and what became of the inputs that were handed over.
+
+    Args:
+        kept: whether an input, by number among all flattened, is what it was.
+        rewritten: what those hold now that the reference changes.
+    """
     if structure(outputs) != truth.shape:
         return Comparison(
             Outcome.MISMATCH, f"returns {structure(outputs)}, the reference returns {truth.shape}", ()
         )
-    leaves = flatten(given)
-    for index, (old, new) in enumerate(zip(flatten(inputs), leaves, strict=True)):
-        if index not in truth.changed and not same(old, new):
+    for index in range(truth.inputs):
+        if index not in truth.changed and not kept(index):
             return Comparison(Outcome.MISMATCH, f"input {index} was changed by the forward", ())
-    return compare([*flatten(outputs), *(leaves[i] for i in truth.changed)], truth.expected)
+    return compare([*flatten(outputs), *rewritten], truth.expected)
 
 
 def same(old: Any, new: Any) -> bool:

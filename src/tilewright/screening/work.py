@@ -28,6 +28,7 @@ from torch import nn
 from tilewright.candidate import Apart
 from tilewright.errors import NotTimed
 from tilewright.judge.answer.budget import Undecidable
+from tilewright.judge.answer.compare import flatten
 from tilewright.judge.failures import CandidateFailure, candidate_code
 from tilewright.judge.means.poison import Poisoned, poison_free_memory
 from tilewright.judge.sides import (
@@ -41,7 +42,7 @@ from tilewright.judge.sides import (
 )
 from tilewright.judge.speed.statistics import median
 from tilewright.judge.speed.stopwatch import Stopwatch
-from tilewright.judge.trial import find_truth, settle
+from tilewright.judge.trial import find_truth, same, settle
 from tilewright.judge.verdict import Outcome
 from tilewright.problem import import_problem
 from tilewright.screening.halving import Round, ranking, survivors
@@ -195,7 +196,9 @@ class Screen:
             poison_free_memory()
         with Poisoned() if self.interpreted else contextlib.nullcontext():
             outputs = forward(model, given, self.seed)
-        comparison = settle(self.truth, self.inputs, given, outputs)
+        before, after = flatten(self.inputs), flatten(given)
+        rewritten = [after[index] for index in self.truth.changed]
+        comparison = settle(self.truth, lambda i: same(before[i], after[i]), outputs, rewritten)
         if comparison.reason:
             raise CandidateFailure(comparison.outcome, comparison.reason)
         return model, given

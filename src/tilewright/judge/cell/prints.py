@@ -1,7 +1,7 @@
-"""What a tensor holds as one number, computed where it lies: to see that parameters stay what they were.
+"""What a tensor holds as one number, computed where it lies: to see that inputs and parameters stay put.
 
-A cell could send another number than that of its parameters, as it could send other bytes: it was given
-the right ones. So this is as good as the bytes, which take seconds to come over where they are many.
+A cell could send another number than that of what it holds, as it could send other bytes: it was given the
+right ones. So this is as good as the bytes, which take seconds to come over where they are many.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32}
-PIECE = 2**15  # elements at a time; of more torch gives a share to other threads, and waits for them
+PIECE = 2**17  # elements at a time; of more torch gives a share to other threads, and waits for them
 ODD = 0x5851F42D4C957F2D  # of Knuth's MMIX generator
 
 
@@ -23,7 +23,7 @@ def print_of(tensor: torch.Tensor, key: int) -> dict[str, Any]:
     Args:
         key: of the numbers, below 2^62; drawn anew for each comparison.
     """
-    flat = tensor.detach().contiguous().view(-1)
+    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().view(-1)
     bits = flat.view(INTEGERS[min(flat.element_size(), 4)])
     generator = torch.Generator().manual_seed(key)
     numbers = torch.randint(-(2**63), 2**63 - 1, (min(PIECE, len(bits)),), generator=generator) | 1

@@ -188,10 +188,8 @@ class Writer:
         if count > 4 * max(plain.numel(), 1) or not plain.numel():  # slices of something far larger
             plain = plain.contiguous()
             count = plain.numel()
-        flat = torch.as_strided(plain, (count,), (1,)) if count else plain.reshape(-1)
-        flat = flat.cpu()
         if count:
-            self._store(memoryview(flat.view(torch.uint8).numpy()))
+            self._store(torch.as_strided(plain, (count,), (1,)))
         described = {
             "dtype": str(tensor.dtype).removeprefix("torch."),
             "shape": list(plain.shape),
@@ -206,8 +204,16 @@ class Writer:
         self.at += -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY  # a map begins there
         return described
 
-    def _store(self, data: memoryview) -> None:
-        at = self.at
+    def _store(self, flat: torch.Tensor) -> None:
+        """From a device straight into the file's memory: host memory taken anew would take as long to get."""
+        at, size = self.at, flat.numel() * flat.element_size()
+        if flat.device.type != "cpu":
+            if os.fstat(self.file.fileno()).st_size < at + size:
+                os.ftruncate(self.file.fileno(), at + size)
+            memory = mmap.mmap(self.file.fileno(), size, offset=at)
+            torch.frombuffer(memory, dtype=torch.uint8).copy_(flat.view(torch.uint8))
+            return
+        data = memoryview(flat.view(torch.uint8).numpy())
         while data:
             count = os.pwrite(self.file.fileno(), data, at)
             data, at = data[count:], at + count

@@ -228,10 +228,18 @@ class Subject:
         self._wait()
         return {"outputs": self.earlier if earlier else self.outputs}
 
-    def inputs_again(self) -> dict[str, Any]:
-        """What the inputs of the last call hold now."""
+    def inputs_again(self, key: int, whole: list[int]) -> dict[str, Any]:
+        """What the inputs of the last call hold now.
+
+        Args:
+            whole: which of them, flattened, are sent; of all other tensors, what `prints.print_of` has.
+        """
         self._wait()
-        return {"inputs": self.given}
+        leaves = flatten(self.given)
+        return {
+            "prints": [print_of(leaf, key) if isinstance(leaf, torch.Tensor) else None for leaf in leaves],
+            "values": [leaves[index] for index in whole],
+        }
 
     def state(self, key: int) -> dict[str, Any]:
         """What parameters hold now, as `prints.print_of` has it."""

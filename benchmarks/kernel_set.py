@@ -42,7 +42,7 @@ from tilewright.errors import TilewrightError
 from tilewright.judge.speed.model import SpeedVerdict
 from tilewright.kernelfile import KernelFile
 from tilewright.problem import Problem
-from tilewright.runs import digest
+from tilewright.runs import DECISIONS, Decided, digest, read_lines
 from tilewright.stages.summary import Summary
 
 FOLDER = Path(__file__).resolve().parent / "kernels"
@@ -109,24 +109,21 @@ def search_of(summary: Summary, budget_seconds: float, result: str) -> Search:
 
 
 def compared(
-    search: Search, given: str, compare: Callable[[str | None, str], SpeedVerdict]
+    search: Search, gain: Decided | None, compare: Callable[[str], SpeedVerdict]
 ) -> tuple[Comparison, ...]:
     """The result against the file as given, where it is another, and against PyTorch.
 
     Args:
-        given: the text of the file as given.
-        compare: decides whether the second text is faster than the first, None for PyTorch.
+        gain: what the search itself decided last, on blocks that took no part in choosing its result.
+        compare: decides whether a file of this text is faster than PyTorch.
     """
     after = BEST if search.improved else GIVEN
-    befores = [(GIVEN, given), (EAGER, None)] if search.improved else [(EAGER, None)]
-    found = []
-    for before, text in befores:
-        print(f"deciding whether {after} is faster than {before}", file=sys.stderr, flush=True)
-        try:
-            found.append(Comparison(before, after, compare(text, search.result)))
-        except TilewrightError as error:
-            found.append(Comparison(before, after, problem=error.what))
-    return tuple(found)
+    over_given = [Comparison(GIVEN, BEST, gain.speed, gain.problem)] if search.improved and gain else []
+    print(f"deciding whether {after} is faster than {EAGER}", file=sys.stderr, flush=True)
+    try:
+        return (*over_given, Comparison(EAGER, after, compare(search.result)))
+    except TilewrightError as error:
+        return (*over_given, Comparison(EAGER, after, problem=error.what))
 
 
 def assembled(
@@ -179,15 +176,16 @@ def kernel_record(name: str, options: argparse.Namespace) -> KernelRecord:
     def say(line: str) -> None:
         print(f"{name}: {line}", file=sys.stderr, flush=True)
 
-    def compare(before: str | None, after: str) -> SpeedVerdict:
-        return compare_speed(problem, before, after, precision=precision, seconds=options.decide)
+    def compare(after: str) -> SpeedVerdict:
+        return compare_speed(problem, None, after, precision=precision, seconds=options.decide)
 
     with tempfile.TemporaryDirectory(prefix="kernel_set-") as folder:
         run = Path(folder) / "run"
         summary = optimize(problem, run, current=given, budget_seconds=options.budget, say=say)
         best = run / "best.py"
         search = search_of(summary, options.budget, best.read_text(encoding="utf-8"))
-        comparisons = compared(search, given, compare)
+        decided = read_lines(run / DECISIONS, Decided)[0]
+        comparisons = compared(search, next((one for one in decided if one.purpose == "gain"), None), compare)
         case = case_of(path, torch.device("cuda"), options.seed)
         paths = {GIVEN: current, **({BEST: best} if search.improved else {})}
         sides = entries(case, paths, path, tf32=precision != "float32")
@@ -211,7 +209,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="also those that have a record, oldest first")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no kernel after this long")
     parser.add_argument("--budget", type=float, default=120.0, help="of each search, seconds")
-    parser.add_argument("--decide", type=float, default=30.0, help="sampling time of a verdict, seconds")
+    parser.add_argument(
+        "--decide", type=float, default=30.0, help="sampling time of the verdict on PyTorch, seconds"
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="time for the samples of one side")
     parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and the order of samples")
     parser.add_argument("--commit", help="what to record where the checkout carries no git history")

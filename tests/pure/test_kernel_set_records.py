@@ -25,6 +25,7 @@ from tilewright.evidence import Evidence  # noqa: E402
 from tilewright.judge.speed.decision import decide  # noqa: E402
 from tilewright.judge.speed.model import Block, Rules, SpeedVerdict  # noqa: E402
 from tilewright.judge.verdict import Outcome, Verdict  # noqa: E402
+from tilewright.runs import Decided  # noqa: E402
 from tilewright.stages.diagnosis import Outlook  # noqa: E402
 from tilewright.stages.summary import StageReport, Step, Summary  # noqa: E402
 
@@ -88,6 +89,11 @@ def a_record(
     texts: tuple[str, str] = ("a problem", GIVEN),
     compare: kernel_set.Callable[[str | None, str], SpeedVerdict] = compare,
 ) -> kernel_records.KernelRecord:
+    gain = Decided("gain", "given", "abc", device)
+    try:
+        gain = replace(gain, speed=compare(GIVEN, RESULT))
+    except NotTimed as error:
+        gain = replace(gain, problem=error.what)
     search = kernel_set.search_of(summary(improved), 120.0, RESULT if improved else GIVEN)
     labels = ["given", *(["tilewright"] if improved else []), "PyTorch"]
     sides = [recording.Side(label, (9.0, 9.0), (3.0, 4.0, 5.0), 1e-4) for label in labels]
@@ -102,7 +108,8 @@ def a_record(
         machine=recording.Machine(device, "580.1", "13.0", "91900", "2.11.0", "3.6.0", "3.12.1"),
         sides=(*sides, failed),
     )
-    return kernel_set.assembled(timed, texts, search, kernel_set.compared(search, GIVEN, compare))
+    comparisons = kernel_set.compared(search, gain, lambda after: compare(None, after))
+    return kernel_set.assembled(timed, texts, search, comparisons)
 
 
 def of_its_files(kernel: str, date: str) -> kernel_records.KernelRecord:

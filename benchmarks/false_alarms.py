@@ -28,6 +28,7 @@ from recording import (
     RecordError,
     command_line,
     now,
+    shown,
     this_commit,
     this_machine,
     write,
@@ -250,7 +251,8 @@ def table(summaries: Sequence[Summary]) -> str:
     for row in summaries:
         added = f"{100.0 * row.added:g} %" if row.added else "none"
         blocks = f"{row.blocks[0]:g}, {row.blocks[1]}"
-        lines.append(f"| {added} | {100.0 * row.measured:+.2f} % | {row.faster} | {row.slower} | {blocks} |")
+        measured = round(100.0 * row.measured, 2) + 0.0  # no negative zero
+        lines.append(f"| {added} | {measured:+.2f} % | {row.faster} | {row.slower} | {blocks} |")
     return "\n".join(lines) + "\n"
 
 
@@ -307,6 +309,28 @@ def summary_of(paths: Sequence[Path]) -> list[Summary]:
             raise RecordError(f"{path}: holds trials that another record holds too")
         samples |= own
     return summarise([trial for record in records for trial in record.trials])
+
+
+def section(results: Path) -> str:
+    """All trials taken like those of the newest record, as a table and where they are; empty without any.
+
+    Raises:
+        RecordError: see `summary_of`.
+    """
+    found = sorted(((read(path), path) for path in results.glob(f"{NAME}-*.json")), key=lambda it: it[0].date)
+    if not found:
+        return ""
+    newest = found[-1][0]
+    alike = [(one, path) for one, path in found if _circumstances(one) == _circumstances(newest)]
+    dates = " to ".join(dict.fromkeys((alike[0][0].date[:10], newest.date[:10])))
+    commits = ", ".join(dict.fromkeys(one.code for one, _ in alike))
+    told = (
+        f"In brackets 95 % intervals. {newest.machine.device}, {newest.condition}, {dates}, torch "
+        f"{newest.machine.torch}, Triton {newest.machine.triton}, commits {commits}, by "
+        f"`python benchmarks/false_alarms.py`; every block, from which each verdict can be computed again: "
+        f"`{shown(RESULTS / NAME)}-*.json`."
+    )
+    return f"{table(summary_of([path for _, path in alike]))}\n{told}\n"
 
 
 def record(options: argparse.Namespace) -> AlarmRecord:

@@ -22,6 +22,7 @@ NO_RECORD = "no record yet\n"
 NETWORKS = "networks"  # one record a problem of benchmarks/problems, a row each
 KERNEL_SET = "kernel_set"  # one record a kernel, one table of them all
 SCALING = "scaling"  # one record of many points, a matrix of ratios
+FALSE_ALARMS = "false_alarms"  # some records of many trials, added up
 
 
 def table(record: Record, path: Path) -> str:
@@ -72,6 +73,10 @@ def rendered(text: str, results: Path = RESULTS) -> str:
             from kernel_records import section  # reads with tilewright's help, which the others do without
 
             return section(results)
+        if name == FALSE_ALARMS:
+            import false_alarms
+
+            return false_alarms.section(results) or NO_RECORD
         if name == SCALING:
             import scaling_records
 

@@ -179,3 +179,13 @@ def test_the_summary_is_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[st
     values["trials"][0]["pairs"][0][1] *= 2.0
     path.write_text(json.dumps(values))
     assert false_alarms.main(["--summary", str(path)]) == 2
+
+
+def test_all_trials_taken_alike_are_shown_together(tmp_path: Path) -> None:
+    assert false_alarms.section(tmp_path) == ""
+    records = [replace(a_record(seed), date=f"2026-11-2{seed}T10:00:00Z") for seed in (0, 1)]
+    other = replace(a_record(2), condition="wall time, warm L2", date="2026-11-19T10:00:00Z")
+    paths = [recording.write(record, tmp_path) for record in (*records, other)]
+    shown = false_alarms.section(tmp_path)
+    assert shown.startswith(false_alarms.table(false_alarms.summary_of(paths[:2])))
+    assert "2026-11-20 to 2026-11-21" in shown and other.condition not in shown

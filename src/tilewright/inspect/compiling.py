@@ -35,12 +35,14 @@ class Compiled:
     Args:
         ir: Triton IR; of a Gluon kernel, which has none, Triton GPU IR. Empty when it does not compile.
         pipelined: whether the binary copies ahead asynchronously, so that num_stages took effect.
+        wgmma: whether any of its matrix products is one of a whole warp group.
         loop_instructions: instructions inside the binary's loops, one execution of each.
     """
 
     resources: Resources
     ir: str = ""
     pipelined: bool = False
+    wgmma: bool = False
     loop_instructions: int = 0
 
 
@@ -93,6 +95,7 @@ def compile_launch(
         resources,
         kernel.asm.get("ttir") or gpu_ir,
         pipelined=any(name in gpu_ir for name in _ASYNCHRONOUS),
+        wgmma="wgmma" in kernel.asm["ptx"],
         loop_instructions=binary.loop_instructions,
     )
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tilewright.evidence import Evidence, Figure
 from tilewright.gpu.model import Gpu
@@ -62,8 +63,10 @@ def launch_time(launch: Launch, compiled: Compiled, program: Program, gpu: Gpu) 
     issue = program.iterations * compiled.loop_instructions / program.loops * warps / SCHEDULERS
 
     spill_cycles = spilled / L2_BYTES_PER_CYCLE
-    chain = spill_cycles + sum(_chain_cycles(block, gpu, stages, shared) for block in program.blocks)
-    busy = max(issue, sum(block.trips * _busy_cycles(block, gpu, shared) for block in program.blocks))
+    unit = Units(gpu, shared, wgmma=compiled.wgmma)
+    alone = replace(unit, share=min(1.0, warps / SCHEDULERS))
+    chain = spill_cycles + sum(_chain_cycles(block, alone, stages) for block in program.blocks)
+    busy = max(issue, sum(block.trips * unit.cycles(block) for block in program.blocks))
 
     grid = resources.grid_size
     on_busiest = math.ceil(grid / gpu.sms)
@@ -142,9 +145,9 @@ def estimate(
     )
 
 
-def _chain_cycles(block: Block, gpu: Gpu, stages: int, shared: int) -> float:
+def _chain_cycles(block: Block, unit: Units, stages: int) -> float:
     """Cycles one program spends in a block, all executions, with the SM to itself."""
-    working = _busy_cycles(block, gpu, shared) + sum(_dot_latency(dot) for dot in block.dots)
+    working = unit.cycles(block) + sum(_dot_latency(dot) for dot in block.dots)
     waiting = GLOBAL_LATENCY + block.load_bytes / PORT_BYTES_PER_CYCLE if block.loads else 0.0
     ahead = stages - 2  # besides the stage that is computed on and the one that is being filled
     if block.depth and block.dots and ahead > 0:
@@ -152,24 +155,40 @@ def _chain_cycles(block: Block, gpu: Gpu, stages: int, shared: int) -> float:
     return block.trips * (working + waiting)
 
 
-def _busy_cycles(block: Block, gpu: Gpu, shared: int) -> float:
-    """Cycles one execution of a block keeps an SM's units busy."""
-    elementwise = (block.element_ops + SLOW_FACTOR * block.slow_ops) / LANES
-    return elementwise + sum(_dot_cycles(dot, gpu, shared) for dot in block.dots)
+@dataclass(frozen=True)
+class Units:
+    """The arithmetic units of an SM, as a kernel's binary uses them.
 
-
-def _dot_cycles(dot: Dot, gpu: Gpu, shared: int) -> float:
-    """Of the tensor cores, or of the shared memory that feeds them, whichever is slower.
-
-    Operands beyond the `shared` bytes that the binary asks for cannot pass through them: those, such
-    as a weight that a loop does not change, stay in registers.
+    Args:
+        shared: bytes of shared memory that it asks for.
+        wgmma: whether its products are of whole warp groups.
+        share: of the units that its warps reach: a warp has one of the four schedulers, with their lanes
+            and their tensor core.
     """
-    rate = _tflops(gpu, dot.rate)
-    if gpu.compute_capability == 90 and dot.m < WGMMA_ROWS and dot.rate != "fp32":
-        rate *= MMA_SYNC_SHARE
-    per_cycle = rate * 1e6 / gpu.clock_mhz / gpu.sms
-    staging = (1 + OPERAND_READS) * min(dot.operand_bytes, shared) / SHARED_BYTES_PER_CYCLE
-    return max(dot.flops / per_cycle, staging)
+
+    gpu: Gpu
+    shared: int
+    wgmma: bool
+    share: float = 1.0
+
+    def cycles(self, block: Block) -> float:
+        """That one execution of a block keeps them busy."""
+        elementwise = (block.element_ops + SLOW_FACTOR * block.slow_ops) / (LANES * self.share)
+        return elementwise + sum(self._dot_cycles(dot) for dot in block.dots)
+
+    def _dot_cycles(self, dot: Dot) -> float:
+        """Of the tensor cores, or of the shared memory that feeds them, whichever is slower.
+
+        Operands beyond the `shared` bytes that the binary asks for cannot pass through them: those, such
+        as a weight that a loop does not change, stay in registers.
+        """
+        rate = _tflops(self.gpu, dot.rate)
+        synchronous = not self.wgmma or dot.m < WGMMA_ROWS
+        if self.gpu.compute_capability == 90 and synchronous and dot.rate != "fp32":
+            rate *= MMA_SYNC_SHARE
+        per_cycle = rate * 1e6 / self.gpu.clock_mhz / self.gpu.sms
+        staging = (1 + OPERAND_READS) * min(dot.operand_bytes, self.shared) / SHARED_BYTES_PER_CYCLE
+        return max(dot.flops / (per_cycle * self.share), staging)
 
 
 def _tflops(gpu: Gpu, rate: str) -> float:

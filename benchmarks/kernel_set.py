@@ -6,6 +6,7 @@ against PyTorch; then all sides are timed in one process, with the reference und
 each with its error against a float64 run. Writes one record a kernel,
 benchmarks/results/kernel_set-KERNEL-DEVICE-DATE.json. A kernel whose two files have a record on this device
 is left out, so a run that ended early goes on with what is missing; --again takes those too, oldest first.
+`--plot` measures nothing and draws docs/kernels.svg from the newest records.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from kernel_records import (
     section,
 )
 from network import sizes
-from recording import RESULTS, Record, RecordError, write
+from recording import RESULTS, ROOT, Record, RecordError, write
 from sides import Case, Entry, case_of, compiled_reference, has_gpu, measure, model_new
 
 from tilewright.errors import TilewrightError
@@ -46,6 +47,7 @@ from tilewright.runs import DECISIONS, Decided, digest, read_lines
 from tilewright.stages.summary import Summary
 
 FOLDER = Path(__file__).resolve().parent / "kernels"
+PLOT = ROOT / "docs" / "kernels.svg"
 
 
 def kernels(folder: Path = FOLDER) -> list[str]:
@@ -216,11 +218,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and the order of samples")
     parser.add_argument("--commit", help="what to record where the checkout carries no git history")
     parser.add_argument("--results", type=Path, default=RESULTS, help="default: benchmarks/results")
+    parser.add_argument("--plot", action="store_true", help="measure nothing; draw the newest records")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
+    if options.plot:
+        return plot(options.results)
     if not has_gpu():
         print("error: PyTorch sees no GPU here; run this on a machine with one", file=sys.stderr)
         return 2
@@ -244,6 +249,18 @@ def main(arguments: list[str] | None = None) -> int:
     if left:
         print(f"without a record: {', '.join(left)}; the same command goes on with them", file=sys.stderr)
     return 2 if failed else 0
+
+
+def plot(results: Path) -> int:
+    """Draw the newest record of each kernel."""
+    from kernel_plot import draw
+
+    try:
+        draw([record for record, _ in newest(results).values()], PLOT)
+    except (OSError, RecordError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def on_this_device(results: Path) -> dict[str, Any]:

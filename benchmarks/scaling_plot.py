@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recording import RecordError
+from picture import drawn
 from scaling_records import (
     FP16,
     GRID_STEPS,
@@ -25,11 +25,6 @@ COLUMNS = {
     "hidden": f"H (T={GRID_STEPS}, B={LINE_BATCH})",
     "batch": f"B (T={GRID_STEPS}, H={LINE_HIDDEN})",
 }
-LOOK: Any = {
-    "svg.hashsalt": "tilewright",
-    "svg.fonttype": "none",
-    "font.size": 9.0,
-}  # the same bytes always
 
 
 def draw(record: ScalingRecord, path: Path, output: Path) -> None:
@@ -42,13 +37,7 @@ def draw(record: ScalingRecord, path: Path, output: Path) -> None:
         RecordError: matplotlib is missing.
         OSError: the picture cannot be written.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise RecordError("the plot needs matplotlib: pip install 'tilewright[plots]'") from None
-    with matplotlib.rc_context(LOOK):
-        figure = Figure(figsize=(10.0, 8.0), layout="constrained")
+    with drawn((10.0, 8.0), output, path.name) as figure:
         panels = figure.subplots(len(KINDS), len(COLUMNS), sharey="row", squeeze=False)
         for kind, row in zip(KINDS, panels, strict=True):
             for size, axes in zip(COLUMNS, row, strict=True):
@@ -59,8 +48,6 @@ def draw(record: ScalingRecord, path: Path, output: Path) -> None:
         panels[0][0].legend(frameon=False)
         where = f"{record.machine.device}, {record.date[:10]}"
         figure.suptitle(f"{where}: median wall time, the better of eager and CUDA graph")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(output, format="svg", metadata={"Date": None, "Source": path.name})
 
 
 def _panel(axes: Any, record: ScalingRecord, kind: str, size: str) -> None:

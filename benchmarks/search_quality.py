@@ -16,9 +16,10 @@ import os
 import random
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import geometric_mean
 
 from kernel_set import files, kernels
 from recording import (
@@ -28,6 +29,7 @@ from recording import (
     RecordError,
     command_line,
     now,
+    shown,
     this_commit,
     this_machine,
     write,
@@ -56,6 +58,7 @@ from tilewright.stages.selection import SCREENED_DOWN_TO, differing
 
 NAME = "search_quality"
 FORMAT = 1
+NEAR = 1.1  # times the best, what the estimate alone should end within
 
 
 @dataclass(frozen=True)
@@ -127,21 +130,46 @@ def quality(record: SearchRecord) -> Quality:
     return Quality(best, best / times[record.found], best / times[first], spent / whole)
 
 
-def summary(records: Sequence[SearchRecord]) -> str:
-    """One line a kernel, and the geometric means."""
-    found = {record.kernel: quality(record) for record in records}
-    lines = [
-        f"{name}: best of all {q.best_us:.1f} us; the search reaches {q.found:.1%} of it for "
-        f"{q.device_share:.1%} of the device time, the estimate alone {q.estimated:.1%}"
-        for name, q in sorted(found.items())
-    ]
-    if found:
-        geomean = math.exp(sum(math.log(q.found) for q in found.values()) / len(found))
-        near = sum(q.estimated >= 1 / 1.1 for q in found.values())
-        lines.append(
-            f"all: {geomean:.1%} (geometric mean); the estimate within 10 % on {near} of {len(found)}"
-        )
-    return "\n".join(lines)
+def section(results: Path) -> str:
+    """A Markdown table of the newest records, one row a kernel; empty without any.
+
+    Raises:
+        RecordError: a record cannot be read, or says nothing.
+    """
+    records = sorted(newest(results), key=lambda record: record.kernel)
+    if not records:
+        return ""
+    found = [quality(record) for record in records]
+    columns = (
+        "kernel",
+        "configurations",
+        "best, µs",
+        "search reaches",
+        "for device time of",
+        "estimate alone",
+    )
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for record, q in zip(records, found, strict=True):
+        timed = sum(bool(one.all_us) for one in record.configurations)
+        figures = f"{q.best_us:.1f} | {q.found:.1%} | {q.device_share:.1%} | {q.estimated:.1%}"
+        lines.append(f"| {record.kernel} | {timed} | {figures} |")
+    reached, share = (geometric_mean(getattr(q, name) for q in found) for name in ("found", "device_share"))
+    near = sum(q.estimated >= 1 / NEAR for q in found)
+    machines, cases = [record.machine for record in records], [record.case for record in records]
+    told = (
+        f"Geometric mean {reached:.1%}, for {share:.1%} of the device time; the estimate alone ends within "
+        f"{NEAR - 1:.0%} of the best on {near} of {len(found)}. Of each kernel at most "
+        f"{_all_of(case['most'] for case in cases)} configurations were timed, "
+        f"{_all_of(case['samples'] for case in cases)} times each. {_all_of(m.device for m in machines)}, "
+        f"{_all_of(r.date[:10] for r in records)}, torch {_all_of(m.torch for m in machines)}, Triton "
+        f"{_all_of(m.triton for m in machines)}, commit {_all_of(r.code for r in records)}, by "
+        f"`python benchmarks/{NAME}.py`; every sample: `{shown(RESULTS / NAME)}-*.json`."
+    )
+    return "\n".join([*lines, "", told, ""])
+
+
+def _all_of(values: Iterable[str]) -> str:
+    return " and ".join(sorted(set(values)))
 
 
 def assembled(
@@ -292,7 +320,11 @@ def main(arguments: list[str] | None = None) -> int:
         except (RecordError, TilewrightError) as error:
             failed += 1
             print(f"error: {name}: {error}", file=sys.stderr, flush=True)
-    print(summary(newest(options.results)))
+    try:
+        print(section(options.results))
+    except RecordError as error:
+        failed += 1
+        print(f"error: {error}", file=sys.stderr)
     return 2 if failed else 0
 
 

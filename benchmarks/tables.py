@@ -22,6 +22,7 @@ NO_RECORD = "no record yet\n"
 NETWORKS = "networks"  # one record a problem of benchmarks/problems, a row each
 KERNEL_SET = "kernel_set"  # one record a kernel, one table of them all
 SCALING = "scaling"  # one record of many points, a matrix of ratios
+SEARCH_QUALITY = "search_quality"  # one record a kernel, a row each
 FALSE_ALARMS = "false_alarms"  # some records of many trials, added up
 
 
@@ -73,6 +74,10 @@ def rendered(text: str, results: Path = RESULTS) -> str:
             from kernel_records import section  # reads with tilewright's help, which the others do without
 
             return section(results)
+        if name == SEARCH_QUALITY:
+            import search_quality
+
+            return search_quality.section(results) or NO_RECORD
         if name == FALSE_ALARMS:
             import false_alarms
 

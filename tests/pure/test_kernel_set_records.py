@@ -15,6 +15,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))  # scripts, not a package: they import one another by name
 
+import kernel_plot  # noqa: E402
 import kernel_records  # noqa: E402
 import kernel_set  # noqa: E402
 import recording  # noqa: E402
@@ -244,3 +245,33 @@ def test_the_table_has_a_row_for_the_newest_record_of_each_kernel_on_one_device(
     assert "2026-11-21 and 2026-11-22" in text and "A100" not in text
     assert f"({CONDITION})" in text
     assert tables.rendered(text, tmp_path) == text
+
+
+def test_the_plot_is_the_same_every_time(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
+    records = [a_record("softmax"), a_record("gemm", improved=False)]
+    for name in ("one.svg", "two.svg"):
+        kernel_plot.draw(records, tmp_path / name)
+    drawn = (tmp_path / "one.svg").read_text()
+    assert drawn == (tmp_path / "two.svg").read_text()
+    assert "kernel_set-softmax of 2026-11-22T10:00:00Z" in drawn
+
+
+def test_without_records_or_matplotlib_there_is_no_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(kernel_set, "PLOT", tmp_path / "kernels.svg")
+    assert kernel_set.main(["--plot", "--results", str(tmp_path)]) == 2
+    assert "no record of the kernel set" in capsys.readouterr().err
+    recording.write(a_record(), tmp_path)
+    assert kernel_set.main(["--plot", "--results", str(tmp_path)]) == 2
+    assert "the plot needs matplotlib" in capsys.readouterr().err
+    assert not kernel_set.PLOT.exists()
+
+
+def test_where_nothing_was_better_the_file_as_given_stands_for_the_result() -> None:
+    best, eager = ("tilewright", "given"), ("PyTorch",)
+    assert kernel_plot.speed(a_record(improved=False), best) == 1.0
+    assert kernel_plot.speed(a_record(), eager) == 1.0
+    assert kernel_plot.speed(a_record(), ("torch.compile, max-autotune",)) is None

@@ -11,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import search_quality as benchmark
 from recording import Machine, RecordError, write
-from search_quality import Configuration, SearchRecord, assembled, newest, quality, summary
+from search_quality import Configuration, SearchRecord, assembled, newest, quality, section
 
+from tilewright.gpu.catalogue import find
 from tilewright.screening.model import Screened, Screening
 
 PROVENANCE = {
@@ -21,7 +22,7 @@ PROVENANCE = {
     "commit": "0" * 40,
     "dirty": False,
     "command": ("python", "benchmarks/search_quality.py"),
-    "case": {"samples": "3"},
+    "case": {"samples": "3", "most": "400"},
     "machine": Machine("a GPU", "1", "2", "3", "4", "5", "6"),
 }
 SPACE = {
@@ -63,9 +64,10 @@ def test_a_search_that_found_nothing_is_no_result() -> None:
 def test_a_record_is_read_back_and_the_newest_of_a_kernel_counts(tmp_path: Path) -> None:
     write(record(), tmp_path)
     assert newest(tmp_path) == [record()]
-    text = summary(newest(tmp_path))
-    assert "gemm: best of all 20.0 us; the search reaches 80.0% of it" in text
-    assert "the estimate within 10 % on 0 of 1" in text
+    text = section(tmp_path)
+    assert "| gemm | 3 | 20.0 | 80.0% | 86.2% | 80.0% |" in text
+    assert "the estimate alone ends within 10% of the best on 0 of 1" in text
+    assert section(tmp_path / "nothing") == ""
 
 
 def test_without_a_gpu_it_says_so_and_writes_nothing(
@@ -75,3 +77,15 @@ def test_without_a_gpu_it_says_so_and_writes_nothing(
     assert benchmark.main(["--results", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_beyond_what_the_search_tries_the_space_is_sampled() -> None:
+    path, current = benchmark.files("row_norm")
+    problem, given = benchmark.Problem.from_file(path), benchmark.Candidate(current.read_text())
+    stage = next(stage for stage in benchmark.stages("single") if stage.name == "block_tiling")
+    here = benchmark.Situation(problem, given, None, find("h200"), stage, {}, "float32")
+    first = list(benchmark.beyond(here, {given.id}, 20, seed=0))
+    assert len({one.id for one in first} - {given.id}) == 20
+    assert list(benchmark.beyond(here, {given.id}, 20, seed=0)) == first
+    known = {one.id for one in first}
+    assert not known & {one.id for one in benchmark.beyond(here, known, 20, seed=0)}

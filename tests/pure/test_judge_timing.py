@@ -28,7 +28,7 @@ from tilewright.judge.speed.lane import Lane, Reading
 from tilewright.judge.speed.model import Block, Rules, SpeedOutcome
 from tilewright.judge.speed.samples import Side
 from tilewright.judge.speed.sampling import BLOCKS_OF_A_PROCESS, Blocks, _threes, _within, compare_speed
-from tilewright.judge.speed.timing import time_all
+from tilewright.judge.speed.timing import FEWEST_ROUNDS, time_all
 from tilewright.judge.verdict import Outcome
 
 
@@ -58,6 +58,13 @@ def test_a_side_that_cannot_be_imported_leaves_the_others_alone() -> None:
     broken, fine = timed("import no_such_module", candidate())
     assert "no_such_module" in broken.problem and not broken.cold.wall_us
     assert fine.problem == "" and fine.cold.wall_us
+
+
+def test_samples_are_taken_in_the_conditions_asked_for() -> None:
+    given = payload(candidate(), candidate(), conditions=["device time, cold L2"])
+    for side in time_all(given, "cpu").sides:
+        assert side.problem == "" and len(side.cold.device_us) >= FEWEST_ROUNDS
+        assert not (side.cold.wall_us or side.warm.wall_us or side.warm.device_us)
 
 
 def test_a_side_that_dies_while_it_is_timed_leaves_the_others_alone() -> None:

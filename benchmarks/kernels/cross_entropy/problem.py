@@ -4,7 +4,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-TOKENS = 2048
+TOKENS = 512
 VOCABULARY = 32000
 
 

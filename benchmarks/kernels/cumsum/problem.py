@@ -3,7 +3,7 @@
 import torch
 import torch.nn as nn
 
-ROWS = 2048
+ROWS = 1024
 COLS = 16384
 
 

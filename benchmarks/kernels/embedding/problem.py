@@ -3,10 +3,10 @@
 import torch
 import torch.nn as nn
 
-BATCH = 16
+BATCH = 8
 TOKENS = 2048
-VOCABULARY = 50257
-FEATURES = 1024
+VOCABULARY = 32000
+FEATURES = 512
 
 
 class Model(nn.Module):

@@ -5,7 +5,7 @@ import torch.nn as nn
 
 M = 256
 N = 256
-K = 65536
+K = 32768
 
 
 class Model(nn.Module):

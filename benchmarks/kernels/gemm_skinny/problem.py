@@ -5,7 +5,7 @@ import torch.nn as nn
 
 BATCH = 16
 INPUT = 4096
-OUTPUT = 11008
+OUTPUT = 4096
 
 
 class Model(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 import torch.nn as nn
 
-BATCH = 16
+BATCH = 8
 TOKENS = 1024
 FEATURES = 2048
 

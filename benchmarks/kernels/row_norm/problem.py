@@ -3,7 +3,7 @@
 import torch
 import torch.nn as nn
 
-ROWS = 16384
+ROWS = 4096
 COLS = 4096
 
 

@@ -3,7 +3,7 @@
 import torch
 import torch.nn as nn
 
-ROWS = 4096
+ROWS = 2048
 COLS = 8192
 
 

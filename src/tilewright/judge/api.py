@@ -139,6 +139,7 @@ def time_sides(
     precision: str | None = None,
     mapping: Mapping[str, str] | None = None,
     target: Gpu | None = None,
+    conditions: Collection[str] = tuple(CONDITIONS),
     seconds: float = 10.0,
     limits: Limits | None = None,
 ) -> Timing:
@@ -152,6 +153,8 @@ def time_sides(
         precision: what matrix products may be computed in; see `check`.
         mapping: parameter of ModelNew → parameter of Model.
         target: the GPU whose build runs; see `gpu.plugged.built_for`.
+        conditions: which of model.CONDITIONS samples are taken in. Each is a call with inputs of its own,
+            which take a while to come over where they are large.
         seconds: measuring time per side, warm-up and compilation not counted.
         limits: of all processes together; by default long enough for every side to compile and autotune.
 
@@ -161,9 +164,15 @@ def time_sides(
         AmbiguousParameters: parameters match in more than one way, or not at all.
         NotTimed: the reference gives nothing that outputs could be compared with.
         WorkerError: the process did not come back.
+        ValueError: no such condition.
     """
     limits = limits or Limits(seconds=300.0 + (seconds + 60.0) * len(sides), memory_bytes=64 * 2**30)
-    payload = _sides_payload(problem, sides, precision, mapping, seconds)
+    for condition in conditions:
+        _check_condition(condition)
+    payload = {
+        **_sides_payload(problem, sides, precision, mapping, seconds),
+        "conditions": list(conditions),
+    }
     return structure(_on_gpu("tilewright.judge.work:time_sides", payload, limits, target), Timing)
 
 
@@ -199,8 +208,7 @@ def compare_speed(
         WorkerError: the process did not come back.
         ValueError: no such condition.
     """
-    if condition not in CONDITIONS:
-        raise ValueError(f"condition {condition!r} is none of {'; '.join(CONDITIONS)}")
+    _check_condition(condition)
     limits = limits or Limits(seconds=600.0 + 2 * seconds, memory_bytes=64 * 2**30)
     payload = {
         **_sides_payload(problem, [(labels[0], before), (labels[1], after)], precision, mapping, seconds),
@@ -208,6 +216,11 @@ def compare_speed(
         "rules": plain(rules or Rules()),
     }
     return structure(_on_gpu("tilewright.judge.work:compare_speed", payload, limits, target), SpeedVerdict)
+
+
+def _check_condition(condition: str) -> None:
+    if condition not in CONDITIONS:
+        raise ValueError(f"condition {condition!r} is none of {'; '.join(CONDITIONS)}")
 
 
 def _sides_payload(

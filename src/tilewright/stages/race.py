@@ -25,6 +25,7 @@ ESTIMATE_MARGIN = 0.98  # an estimate must be 2 % better before it replaces what
 MACHINE_NOISE = 0.02  # two instances of one file on one GPU were seen to differ by as much
 FINALISTS = 3
 HEAT_SECONDS = 3.0  # of samples of each contender: enough to say who is decided on, which is all it does
+HEAT_CONDITION = "device time, cold L2"  # what decisions are taken on
 FALSE_ALARM = 0.01  # of all of a race's decisions together, and of the gain
 LOOKS = (12, 24, 48)  # at a ninth of FALSE_ALARM, what each may spend, 10 blocks cannot show anything
 REFERENCE = "reference"  # what stands for a candidate's id where the reference itself is timed
@@ -209,6 +210,7 @@ def _heat(track: Track, contenders: Sequence[Contender]) -> Timing:
         precision=track.precision,
         mapping=track.mapping,
         target=track.gpu,
+        conditions=(HEAT_CONDITION,),
         seconds=HEAT_SECONDS,
     )
     track.record(timing)

@@ -12,7 +12,6 @@ in the warm-up.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import random
 import re
 import secrets
@@ -32,6 +31,7 @@ from tilewright.judge.failures import CandidateFailure
 from tilewright.judge.sides import draw, moved
 from tilewright.judge.speed.audit import clock_fault
 from tilewright.judge.speed.lane import Lane
+from tilewright.judge.speed.model import CONDITIONS
 from tilewright.judge.speed.samples import Timing
 from tilewright.judge.trial import Case, Truth
 from tilewright.judge.verdict import Outcome
@@ -59,6 +59,7 @@ class Track:
         self.path: str = payload["problem_path"]
         self.problem: ProblemModule = import_problem(payload["problem"], self.path)
         self.order = random.Random(secrets.randbits(64))
+        self.conditions: Sequence[str] = payload.get("conditions", tuple(CONDITIONS))
 
     def start(self, sides: Sequence[tuple[str, str | None]]) -> list[Lane]:
         """A lane for each side, to be closed, started side by side; one that cannot be imported is out."""
@@ -176,14 +177,14 @@ def _take_turns(track: Track, lanes: list[Lane], seconds: float) -> None:
 
 
 def _round(track: Track, lanes: list[Lane], *, compare: bool) -> None:
-    """Cold and warm calls of every side, for wall time and for device time, on the same values for all."""
-    for cold, ahead in itertools.product((True, False), (False, True)):
+    """A call of every side in every condition, on the same values for all."""
+    for clock, cold in (CONDITIONS[condition] for condition in track.conditions):
         inputs, seed = track.inputs()
         left = running(lanes)
         truth = track.truth(left[0], inputs, seed) if compare and left else None
         for lane in track.order.sample(left, len(left)):
             with dropping(lane):
-                lane.call(inputs, seed, cold=cold, ahead=ahead, truth=truth)
+                lane.call(inputs, seed, cold=cold, ahead=clock == "device", truth=truth)
 
 
 def _audit(track: Track, lanes: list[Lane]) -> None:

@@ -25,7 +25,7 @@ from tilewright.judge.speed import sampling
 from tilewright.judge.speed.audit import FRESH_PROCESSES
 from tilewright.judge.speed.decision import decide
 from tilewright.judge.speed.lane import Lane, Reading
-from tilewright.judge.speed.model import Block, Rules, SpeedOutcome
+from tilewright.judge.speed.model import CONDITIONS, Block, Rules, SpeedOutcome
 from tilewright.judge.speed.samples import Side
 from tilewright.judge.speed.sampling import BLOCKS_OF_A_PROCESS, Blocks, _threes, _within, compare_speed
 from tilewright.judge.speed.timing import FEWEST_ROUNDS, time_all
@@ -189,6 +189,7 @@ class Feigned:
 
     def __init__(self, hidden: str = "", *, luck: bool = False) -> None:
         self.order = random.Random(3)
+        self.conditions = tuple(CONDITIONS)
         self.hidden = hidden
         self.luck = luck
         self.started: list[list[Any]] = []

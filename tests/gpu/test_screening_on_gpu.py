@@ -64,7 +64,7 @@ MANY = SCALE.replace(
 def test_a_kernel_is_timed_alone_with_the_arguments_of_its_forward() -> None:
     """The forward launches it 5 times and does much beside, which is added to both alike.
 
-    No more, so that a busy host too has launched all while the stream is held up: device time is its own then.
+    No more, so that a busy host too has launched all of them while the stream is held up.
     """
     assert MANY != SCALE
     result = screen(

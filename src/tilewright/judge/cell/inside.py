@@ -33,7 +33,8 @@ def main(arguments: Sequence[str]) -> None:
         channel.send({"unusable": str(error)})
         os._exit(1)
     channel.send({"isolation": isolation})
-    reader, writer = Reader(folder / "to_cell.bin", trusted=True), Writer(folder / "from_cell.bin")
+    reader = Reader(folder / "to_cell.bin", trusted=True, pinned=device == "cuda")
+    writer = Writer(folder / "from_cell.bin")
     while True:
         try:
             message = channel.receive()

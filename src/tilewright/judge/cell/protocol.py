@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from tilewright.judge.answer.compare import rebuilt
+from tilewright.judge.cell.pinned import pin, unpin
 
 LENGTH = struct.Struct(">Q")
 LONGEST_MESSAGE = 2**28
@@ -205,7 +206,10 @@ class Writer:
         return described
 
     def _store(self, flat: torch.Tensor) -> None:
-        """From a device straight into the file's memory: host memory taken anew would take as long to get."""
+        """From a device straight into the file's memory: host memory taken anew would take as long to get.
+
+        A cell that cuts the file short at that moment ends this process, which is then laid at its door.
+        """
         at, size = self.at, flat.numel() * flat.element_size()
         if flat.device.type != "cpu":
             if os.fstat(self.file.fileno()).st_size < at + size:
@@ -228,11 +232,14 @@ class Reader:
     Args:
         path: the file of that direction.
         trusted: whether pickles are opened, and bytes mapped.
+        pinned: whether what is mapped is pinned, for a GPU to read.
     """
 
-    def __init__(self, path: Path, *, trusted: bool) -> None:
-        self.file = path.open("rb", buffering=0)
+    def __init__(self, path: Path, *, trusted: bool, pinned: bool = False) -> None:
+        self.file = path.open("r+b" if trusted else "rb", buffering=0)
         self.trusted = trusted
+        self.pinned = pinned
+        self.mapped = torch.empty(0, dtype=torch.uint8)  # the file as long as it was when last looked at
 
     def value(self, described: Any) -> Any:
         """The value that JSON describes; tensors as `Received`.
@@ -283,13 +290,22 @@ class Reader:
         return Received(tensor.requires_grad_(grad) if grad else tensor, device, kind)
 
     def _mapped(self, count: int, dtype: torch.dtype, at: int) -> torch.Tensor:
-        """The bytes where they lie; what is written there stays private."""
-        size = count * dtype.itemsize
-        try:
-            memory = mmap.mmap(self.file.fileno(), size, access=mmap.ACCESS_COPY, offset=at)
-        except (OSError, ValueError) as error:
-            raise ProtocolError("bytes of a tensor are missing") from error
-        return torch.frombuffer(memory, dtype=torch.uint8).view(dtype)
+        """The bytes where they lie. The map is kept, since each page of a new one takes a while to come."""
+        end = at + count * dtype.itemsize
+        if end > len(self.mapped):
+            self._map_all()
+        if end > len(self.mapped):
+            raise ProtocolError("bytes of a tensor are missing")
+        return self.mapped[at:end].view(dtype)
+
+    def _map_all(self) -> None:
+        if not os.fstat(self.file.fileno()).st_size:
+            return
+        if self.pinned and len(self.mapped):
+            unpin(self.mapped)
+        self.mapped = torch.frombuffer(mmap.mmap(self.file.fileno(), 0), dtype=torch.uint8)
+        if self.pinned:
+            pin(self.mapped)
 
     def _read(self, count: int, dtype: torch.dtype, at: int) -> torch.Tensor:
         flat = torch.empty(count, dtype=dtype)

@@ -59,6 +59,7 @@ def optimize(
     also_gpus: Sequence[Gpu | str] = (),
     also_problems: Sequence[Problem] = (),
     budget_seconds: float = DEFAULT_BUDGET_SECONDS,
+    budget_candidates: int | None = None,
     force: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Summary:
@@ -88,6 +89,7 @@ def optimize(
             one file is to be right and fast: what they prefer is among the settings that it chooses from at
             run time. What it gains there is estimated, but for sizes on a GPU that is plugged in.
         budget_seconds: after this long no new candidate is started.
+        budget_candidates: how many are tried; None for as many as there is time for.
         force: replace a finished or different run in the folder.
         say: called with one line of progress at a time.
 
@@ -133,6 +135,7 @@ def optimize(
         mapping=mapping or {},
         profile=profile if profile is not None else request.profile if request else {},
         budget_seconds=budget_seconds,
+        budget_candidates=budget_candidates,
         notes=tuple(notes),
         dialect=dialect,
         plan=plan,

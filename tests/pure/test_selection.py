@@ -23,6 +23,7 @@ from tilewright.stages.selection import (
     judge_all,
     of_several_kernels,
     promising,
+    prune,
 )
 from tilewright.stages.session import Session
 
@@ -159,4 +160,35 @@ def test_the_first_candidate_of_a_run_is_judged_although_the_budget_is_spent(
         assert judge_all(late, STAGE, RIVALS[3:], 1) == []
         assert asked_for == [RIVALS[0].id]
         assert folder.tried[RIVALS[1].id].outcome == "not judged: the budget is spent"
+        spending = late.ledger.spent()
+        assert spending.candidates == {"judged": 1} and "judging" in spending.seconds
+        assert spending.more == (
+            f"{STAGE.name}: judge 2 more candidates",
+            f"{STAGE.name}: judge {len(RIVALS[3:])} more candidates",
+        )
         assert judge_all(late, STAGE, RIVALS[-1:], 1, overtime=True) == RIVALS[-1:]
+
+
+def test_no_more_candidates_are_compiled_than_the_budget_allows_but_for_those_of_winners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+
+    def inspect_many(problem: Problem, sources: list[str], gpu: object, **_: object) -> list[Inspection]:
+        compiled.extend(sources)
+        return [Inspection("H100", Recording((), ()), (), None, None, "it does not fit") for _ in sources]
+
+    monkeypatch.setattr(selection, "inspect_many", inspect_many)
+    few = task(current=BEST.candidate, plugged=H100, budget_candidates=5)
+    candidates = [one.candidate for one in RIVALS if one.candidate]
+    with open_run(tmp_path, asked()) as folder:
+        run = Session(few, folder, lambda text: None)
+        assert run.spent == ""
+        prune(run, STAGE, candidates[:3])
+        prune(run, STAGE, candidates[3:])
+        assert compiled == [candidate.source for candidate in candidates[:5]]
+        assert run.spent == "the budget of 5 candidates is spent"
+        prune(run, STAGE, candidates[5:6], overtime=True)
+        assert compiled[5:] == [candidates[5].source]
+        left = len(candidates) - 5
+        assert run.ledger.spent().more == (f"{STAGE.name}: compile {left} more candidates",)

@@ -83,6 +83,12 @@ EPILOG = (
     help="Start no new candidate after this long; the first one is judged in any case.",
 )
 @click.option(
+    "--candidates",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Try no more than N candidates; default: as many as there is time for.",
+)
+@click.option(
     "-o", "--output", metavar="DIR", default="runs/latest", show_default=True, help="The run's folder."
 )
 @click.option("--force", is_flag=True, help="Replace a run that the folder already holds.")
@@ -103,6 +109,7 @@ def command(
     pairs: tuple[str, ...],
     allow: tuple[Kind, ...],
     budget: str,
+    candidates: int | None,
     output: str,
     force: bool,
     as_json: bool,
@@ -155,6 +162,7 @@ def command(
             also_gpus=also_gpus,
             also_problems=[Problem.from_file(path) for path in also_problems],
             budget_seconds=budget_seconds,
+            budget_candidates=candidates,
             force=force,
             say=say,
         )

@@ -32,6 +32,8 @@ def render(summary: Summary, tried: list[Tried], folder: Path) -> RenderableType
     candidates = [t for t in tried if t.stage != "given"]
     if candidates:
         parts.append(_candidates(candidates))
+    if summary.spent.more:
+        parts.append(_list("With a larger budget", summary.spent.more))
     if summary.notes:
         parts.append(_list("Notes", summary.notes))
     parts.append(Text(f"\nFiles: {folder}/best.py, summary.json, log.jsonl, candidates/"))
@@ -82,8 +84,18 @@ def _facts(summary: Summary) -> Table:
         grid.add_row("code as given", same(summary.given))
     grid.add_row("ran on", summary.device or "nothing")
     grid.add_row("claim rests on", f"{summary.evidence.value} evidence")
-    grid.add_row("took", f"{summary.seconds:.0f} s")
+    grid.add_row("took", _took(summary))
     return grid
+
+
+def _took(summary: Summary) -> str:
+    """The time, what it went into, and how many candidates had a share in that."""
+    seconds, candidates = summary.spent.seconds, summary.spent.candidates
+    parts = [
+        ", ".join(f"{work} {spent:.0f} s" for work, spent in seconds.items() if spent >= 0.5),
+        ", ".join(f"{count} {done}" for done, count in candidates.items()),
+    ]
+    return "; ".join([f"{summary.seconds:.0f} s", *filter(None, parts)])
 
 
 def same(verdict: Verdict) -> str:

@@ -17,7 +17,7 @@ from tilewright.runs import RunFolder, Tried
 from tilewright.stages.diagnosis import findings, outlook
 from tilewright.stages.elsewhere import gains, preferred
 from tilewright.stages.model import Stage
-from tilewright.stages.race import FINALISTS, Contender, estimate_gain, first, measure_gain, race
+from tilewright.stages.race import FINALISTS, Contender, Ranking, estimate_gain, first, measure_gain, race
 from tilewright.stages.selection import judge_all, of_several_kernels, promising, prune
 from tilewright.stages.session import Session, Task, judged
 from tilewright.stages.summary import Gain, StageReport, Step, Summary
@@ -67,6 +67,7 @@ def optimize(task: Task, folder: RunFolder, say: Callable[[str], None] = lambda 
         seconds=time.monotonic() - session.started,
         baseline="the code as given" if task.current else "the reference",
         elsewhere=elsewhere,
+        spent=session.ledger.spent(),
     )
 
 
@@ -95,9 +96,11 @@ def _take_stock(session: Session) -> tuple[Verdict | None, Inspection | None]:
     if known and known.verdict:
         return known.verdict, known.inspection
     session.say(f"compiling the code as given for {task.gpu.name}")
-    inspection = inspect(task.problem, task.current.source, task.gpu, path="current.py")
+    with session.ledger.on("compiling"):
+        inspection = inspect(task.problem, task.current.source, task.gpu, path="current.py")
     session.say("checking that it computes what the reference computes")
-    verdict = judged(session, task.current)
+    with session.ledger.on("judging"):
+        verdict = judged(session, task.current)
     outcome = (
         "the code as given"
         if verdict.correct
@@ -129,8 +132,9 @@ def _run_stage(
     steps: list[Step] = []
     tried = runnable = judged_correct = 0
     for proposer in proposers:
-        if session.out_of_time and session.tried_one:  # a run that tried nothing was for nothing
-            notes.append(f"the budget of {task.budget_seconds:.0f} s is spent; {proposer.name} was not tried")
+        if (spent := session.spent) and session.tried_one:  # a run that tried nothing was for nothing
+            notes.append(f"{spent}; {proposer.name} was not tried")
+            session.ledger.more.append(f"{stage.name}: try {proposer.name}")
             continue
         situation = _situation(task, stage, best)
         proposals = proposer.propose(situation)
@@ -139,7 +143,7 @@ def _run_stage(
         ahead, found = promising(session, stage, best, fit)
         notes.extend(found)
         correct = judge_all(session, stage, ahead, proposer.winners)
-        ranking = race(session.track, best, correct, session.say)
+        ranking = _raced(session, best, correct)
         notes.extend(ranking.notes)
         if proposer.portable and ranking.ahead:
             there, found = preferred(session, best, ranking.ahead[0], fit)
@@ -150,11 +154,11 @@ def _run_stage(
             winners = of_several_kernels(correct)
         finished = proposer.finish(situation, winners)
         notes.extend(finished.notes)
-        made = prune(session, stage, finished.candidates)
+        made = prune(session, stage, finished.candidates, overtime=True)
         together = judge_all(session, stage, made, len(made), overtime=True)
         if together:  # first, so that of two that are equal the one made of winners is kept
             rivals = [*together, *ranking.ahead][: max(FINALISTS, len(together) + 1)]
-            ranking = race(session.track, best, rivals, session.say)
+            ranking = _raced(session, best, rivals)
             notes.extend(ranking.notes)
         tried += len(proposals.candidates)
         runnable += len(fit)
@@ -175,6 +179,11 @@ def _run_stage(
         tuple(steps),
     )
     return best, verdict, report
+
+
+def _raced(session: Session, best: Contender, contenders: Sequence[Contender]) -> Ranking:
+    with session.ledger.on("racing"):
+        return race(session.track, best, contenders, session.say)
 
 
 def _situation(task: Task, stage: Stage, best: Contender) -> Situation:
@@ -201,5 +210,6 @@ def _total_gain(session: Session, given: Contender, best: Contender) -> Gain | N
         return None
     if session.on_gpu:
         session.say(f"measuring the gain over {'the code as given' if given.candidate else 'the reference'}")
-        return measure_gain(session.track, given, best)
+        with session.ledger.on("racing"):
+            return measure_gain(session.track, given, best)
     return estimate_gain(given, best)

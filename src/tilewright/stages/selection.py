@@ -24,13 +24,20 @@ COMPILING_SHARE = 0.5  # of the time left; the judge needs the rest
 SCREENING_SHARE = 0.25  # of the budget, for one proposer's candidates
 
 
-def prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> list[Contender]:
+def prune(
+    session: Session, stage: Stage, candidates: Sequence[Candidate], *, overtime: bool = False
+) -> list[Contender]:
     """Compile for the target; drop what cannot run there and what is the same machine code twice.
 
-    Compiling ends once it took half of the time left; what was not compiled by then is left out, unrecorded.
+    Compiling ends once it took half of the time left, or with the last candidate that the budget allows; what
+    was not compiled by then is left out, unrecorded.
+
+    Args:
+        overtime: compile all of them whatever the number, because what was found depends on them.
     """
     known = session.folder.tried
-    inspections = _inspected(session, stage, [c for c in candidates if c.id not in known])
+    fresh = [c for c in candidates if c.id not in known]
+    inspections = _inspected(session, stage, fresh, len(fresh) if overtime else session.candidates_left)
     fit: list[Contender] = []
     seen: set[tuple[str, ...]] = set()
     for candidate in candidates:
@@ -58,21 +65,26 @@ def prune(session: Session, stage: Stage, candidates: Sequence[Candidate]) -> li
     return fit
 
 
-def _inspected(session: Session, stage: Stage, fresh: Sequence[Candidate]) -> dict[str, Inspection]:
-    """Inspections by id, as many as there is time for; the first few always."""
+def _inspected(
+    session: Session, stage: Stage, fresh: Sequence[Candidate], most: int
+) -> dict[str, Inspection]:
+    """Inspections by id, as many as there is time for; the first few always, but no more than `most`."""
     if not fresh:
         return {}
-    task, count = session.task, len(fresh)
-    session.say(f"{stage.name}: compiling {count} candidates for {task.gpu.name}")
-    found = inspect_many(
-        task.problem,
-        [candidate.source for candidate in fresh],
-        task.gpu,
-        jobs=COMPILED_AT_ONCE,
-        seconds=COMPILING_SHARE * session.seconds_left,
-    )
-    if len(found) < count:
-        session.say(f"{stage.name}: no time to compile the last {count - len(found)} of {count}")
+    task, ledger, sources = session.task, session.ledger, [one.source for one in fresh[:most]]
+    session.say(f"{stage.name}: compiling {len(sources)} candidates for {task.gpu.name}")
+    with ledger.on("compiling"):
+        found = inspect_many(
+            task.problem,
+            sources,
+            task.gpu,
+            jobs=COMPILED_AT_ONCE,
+            seconds=COMPILING_SHARE * session.seconds_left,
+        )
+    ledger.candidates["compiled"] += len(found)
+    if undone := len(fresh) - len(found):
+        session.say(f"{stage.name}: the last {undone} of {len(fresh)} are left out: the budget is spent")
+        ledger.more.append(f"{stage.name}: compile {undone} more candidates")
     return {candidate.id: one for candidate, one in zip(fresh, found, strict=False)}
 
 
@@ -100,16 +112,18 @@ def _screened(
     task = session.task
     session.say(f"{stage.name}: quick times of {len(contenders)} candidates")
     rivals = [c for c in (best, *contenders) if c.source is not None]
-    screening = screen(
-        task.problem,
-        [(c.id, c.source or "") for c in rivals],
-        keep=SCREENED_DOWN_TO,
-        seconds=SCREENING_SHARE * task.budget_seconds,
-        precision=task.precision,
-        mapping=task.mapping,
-        target=task.gpu,
-        apart=differing(rivals),
-    )
+    with session.ledger.on("quick times"):
+        screening = screen(
+            task.problem,
+            [(c.id, c.source or "") for c in rivals],
+            keep=SCREENED_DOWN_TO,
+            seconds=SCREENING_SHARE * task.budget_seconds,
+            precision=task.precision,
+            mapping=task.mapping,
+            target=task.gpu,
+            apart=differing(rivals),
+        )
+    session.ledger.candidates["timed"] += sum(bool(one.device_us) for one in screening.candidates)
     session.folder.record_times(screening)
     known = {c.id: c for c in contenders}
     times = {one.label: one.time_us for one in screening.candidates if one.time_us < math.inf}
@@ -178,7 +192,7 @@ def judge_all(
     """
     enough = len(contenders) if session.on_gpu else most
     pending, correct = deque(contenders), list[Contender]()
-    with ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
+    with session.ledger.on("judging"), ThreadPoolExecutor(JUDGED_AT_ONCE) as pool:
         while pending and len(correct) < enough:
             late = session.out_of_time and not overtime
             if late and session.judged_one:
@@ -187,9 +201,10 @@ def judge_all(
             batch = [pending.popleft() for _ in range(count)]
             verdicts = pool.map(lambda contender: _judge(session, stage, contender), batch)
             correct.extend(c for c, verdict in zip(batch, verdicts, strict=True) if verdict.correct)
-    _set_aside(
-        session, pending, "the budget is spent" if session.out_of_time else "better estimates are correct"
-    )
+    unfinished = pending and len(correct) < enough
+    if unfinished:
+        session.ledger.more.append(f"{stage.name}: judge {len(pending)} more candidates")
+    _set_aside(session, pending, "the budget is spent" if unfinished else "better estimates are correct")
     return correct
 
 
@@ -201,6 +216,7 @@ def _judge(session: Session, stage: Stage, contender: Contender) -> Verdict:
     if known is not None and known.verdict is not None:
         return known.verdict
     verdict = judged(session, candidate)
+    session.ledger.candidates["judged"] += 1
     session.folder.record(candidate, Tried.of(candidate, verdict.outcome, contender.inspection, verdict))
     session.say(f"{stage.name}: {candidate.why}: {verdict.outcome}")
     return verdict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from tilewright.judge.verdict import Verdict
 from tilewright.place import Place
 from tilewright.problem import Problem
 from tilewright.runs import RunFolder, Tried
+from tilewright.stages.ledger import Ledger
 from tilewright.stages.model import Stage
 from tilewright.stages.race import Track
 
@@ -38,6 +40,7 @@ class Task:
         mapping: parameters of ModelNew by those of Model, where the names do not say.
         profile: Nsight Compute metrics by kernel.
         budget_seconds: after this long no new candidate is started; the first one is judged in any case.
+        budget_candidates: so many are compiled, beside what is put together of winners; None: any number.
         dialect: of Triton that new kernels are written in, "triton" or "gluon".
         plan: of the recurrence compiler, None for whatever fits.
         allow: what every candidate may do beside computing.
@@ -54,6 +57,7 @@ class Task:
     mapping: Mapping[str, str]
     profile: Mapping[str, Mapping[str, float]]
     budget_seconds: float
+    budget_candidates: int | None = None
     notes: tuple[str, ...] = ()
     dialect: str = "triton"
     plan: str | None = None
@@ -69,6 +73,7 @@ class Session:
     folder: RunFolder
     say: Callable[[str], None]
     started: float = field(default_factory=time.monotonic)
+    ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def out_of_time(self) -> bool:
@@ -78,6 +83,21 @@ class Session:
     def seconds_left(self) -> float:
         """Of the budget; negative once it is spent."""
         return self.task.budget_seconds - (time.monotonic() - self.started)
+
+    @property
+    def candidates_left(self) -> int:
+        """How many more may be compiled."""
+        most = self.task.budget_candidates
+        return sys.maxsize if most is None else max(0, most - len(self._beside_the_given()))
+
+    @property
+    def spent(self) -> str:
+        """Which budget is spent, in words; empty where there is some of both."""
+        if self.out_of_time:
+            return f"the budget of {self.task.budget_seconds:.0f} s is spent"
+        if not self.candidates_left:
+            return f"the budget of {self.task.budget_candidates} candidates is spent"
+        return ""
 
     @property
     def on_gpu(self) -> bool:

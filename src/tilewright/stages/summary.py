@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tilewright.evidence import Evidence, Figure
 from tilewright.judge.verdict import Verdict
@@ -82,6 +83,21 @@ class StageReport:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What the search took, since it was started or taken up again.
+
+    Args:
+        seconds: wall time by kind of work: "compiling", "quick times", "judging", "racing".
+        candidates: how many were "compiled", "timed" and "judged".
+        more: what a larger budget would go into, a line each; none where nothing was left undone.
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    candidates: Mapping[str, int] = field(default_factory=dict)
+    more: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Summary:
     """The result of a run.
 
@@ -99,6 +115,7 @@ class Summary:
         notes: whatever a user should know: sizes cut down, contract breaches, input ignored.
         seconds: wall time of the run.
         elsewhere: the gain on further GPUs and at further sizes, for those that were asked for.
+        spent: what the search took, and what it would do with more.
     """
 
     gpu: str
@@ -115,3 +132,4 @@ class Summary:
     seconds: float
     baseline: str = "the code as given"
     elsewhere: tuple[There, ...] = ()
+    spent: Spent = Spent()

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ pytest.importorskip("triton")
 pytestmark = pytest.mark.compiled
 
 DATA = Path(__file__).parents[1] / "data"
+KERNELS = Path(__file__).parents[2] / "benchmarks" / "kernels"
 READINGS = json.loads((DATA / "ncu_h200.json").read_text())["launches"]
 
 
@@ -74,3 +76,21 @@ def test_times_are_about_right(dtype, rows):
     ratios = [estimated / measured for measured, estimated in modelled(dtype, rows)]
     assert math.exp(sum(abs(math.log(ratio)) for ratio in ratios) / len(ratios)) < 1.5
     assert all(0.4 < ratio < 2.5 for ratio in ratios)
+
+
+def test_what_is_spilled_outside_of_loops_costs_memory_bandwidth():
+    from tilewright.gpu.catalogue import find
+    from tilewright.inspect.api import inspect_many
+    from tilewright.problem import Problem
+
+    read = json.loads((DATA / "softmax_h200.json").read_text())
+    text = (KERNELS / "softmax" / "current.py").read_text()
+    posed = (KERNELS / "softmax" / "problem.py").read_text()
+    posed = re.sub(r"(?m)^ROWS = \d+$", f"ROWS = {read['rows']}", posed)
+    assert f"COLS = {read['columns']}" in posed
+    times = read["microseconds_by_warps"]
+    sources = [text.replace("num_warps=num_warps", f"num_warps={warps}") for warps in times]
+    found = inspect_many(Problem.from_source(posed), sources, find("h200"))
+    assert found[0].resources[0].spills.outside > 64 and not found[1].resources[0].spills.total
+    for measured, inspection in zip(times.values(), found, strict=True):
+        assert 0.8 < inspection.estimate.total_us.value / measured < 1.25

@@ -183,11 +183,11 @@ def test_no_more_candidates_are_compiled_than_the_budget_allows_but_for_those_of
     candidates = [one.candidate for one in RIVALS if one.candidate]
     with open_run(tmp_path, asked()) as folder:
         run = Session(few, folder, lambda text: None)
-        assert run.spent == ""
+        assert run.budget_spent == ""
         prune(run, STAGE, candidates[:3])
         prune(run, STAGE, candidates[3:])
         assert compiled == [candidate.source for candidate in candidates[:5]]
-        assert run.spent == "the budget of 5 candidates is spent"
+        assert run.budget_spent == "the budget of 5 candidates is spent"
         prune(run, STAGE, candidates[5:6], overtime=True)
         assert compiled[5:] == [candidates[5].source]
         left = len(candidates) - 5

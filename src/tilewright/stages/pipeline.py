@@ -132,7 +132,7 @@ def _run_stage(
     steps: list[Step] = []
     tried = runnable = judged_correct = 0
     for proposer in proposers:
-        if (spent := session.spent) and session.tried_one:  # a run that tried nothing was for nothing
+        if (spent := session.budget_spent) and session.tried_one:  # a run that tried nothing was for nothing
             notes.append(f"{spent}; {proposer.name} was not tried")
             session.ledger.more.append(f"{stage.name}: try {proposer.name}")
             continue

@@ -91,7 +91,7 @@ class Session:
         return sys.maxsize if most is None else max(0, most - len(self._beside_the_given()))
 
     @property
-    def spent(self) -> str:
+    def budget_spent(self) -> str:
         """Which budget is spent, in words; empty where there is some of both."""
         if self.out_of_time:
             return f"the budget of {self.task.budget_seconds:.0f} s is spent"

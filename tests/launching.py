@@ -143,3 +143,24 @@ def linear(a, b, bias):
     return out
 """
 )
+
+COLUMNS = (
+    HEAD
+    + """\
+def column_sum_kernel(x_ptr, out_ptr, rows, columns, BR: tl.constexpr, BC: tl.constexpr):
+    at = tl.program_id(0) * BC + tl.arange(0, BC)
+    acc = tl.zeros((BR, BC), dtype=tl.float32)
+    for start in range(0, rows, BR):
+        row = start + tl.arange(0, BR)
+        inside = (row < rows)[:, None] & (at < columns)[None, :]
+        acc += tl.load(x_ptr + row[:, None] * columns + at[None, :], mask=inside, other=0.0)
+    total = tl.sum(acc, axis=0)
+    tl.store(out_ptr + at, total.to(out_ptr.dtype.element_ty), mask=at < columns)
+
+
+def column_sum(x):
+    out = torch.empty(x.shape[1], device=x.device, dtype=torch.float16)
+    column_sum_kernel[(triton.cdiv(x.shape[1], 16),)](x, out, *x.shape, BR=4, BC=16)
+    return out
+"""
+)

@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from launching import LINEAR, LOOP, ONE_AXIS, ROWS, TWO_AXES
+from launching import COLUMNS, LINEAR, LOOP, ONE_AXIS, ROWS, TWO_AXES
 from rewriting import rewritten
 
 from tilewright.proposers.rewrite.accumulators import Accumulators
 from tilewright.proposers.rewrite.grouped import Grouped
 from tilewright.proposers.rewrite.hoisted_launches import HoistedLaunches
 from tilewright.proposers.rewrite.registers import RowsInRegisters
-from tilewright.proposers.rewrite.split_k import SplitK
+from tilewright.proposers.rewrite.split_k import SplitK, SplitSum
 
 pytestmark = pytest.mark.interpreted
 RUNNER = Path(__file__).parents[1] / "data" / "rewriting" / "interpret_pairs.py"
@@ -40,6 +40,8 @@ LINEAR_CALLS = [
     for call, n in zip(LONG_PRODUCTS, (16, 7, 20), strict=True)
 ]
 TWO_CHAINS = rewritten(Accumulators(), TWO_AXES, grid=(16, 1, 1), **SIZES)
+SHARED_SUM = rewritten(SplitSum(), COLUMNS, "4", grid=(16, 1, 1), rows=1024, columns=256)
+SUM_CALLS = ["column_sum(ints(64, 32))", "column_sum(ints(37, 21))", "column_sum(ints(3, 5))"]
 LOOP_CALLS = ["run(ints(3, 100), ints(100))", "run(ints(0, 64), ints(64))"]
 ROW_CALLS = [f"rows(ints(3, {n}))" for n in (1, 63, 64, 65, 128, 192, 256, 1000, 8192, 8193)]
 
@@ -51,6 +53,7 @@ CASES = {
     "two accumulators": (TWO_AXES, TWO_CHAINS, LONG_PRODUCTS),
     "split, two axes": (TWO_AXES, SPLIT["two axes"], LONG_PRODUCTS),
     "split, one axis": (ONE_AXIS, SPLIT["one axis"], LONG_PRODUCTS),
+    "sum, shared": (COLUMNS, SHARED_SUM, SUM_CALLS),
     "split, an activation behind the sum": (LINEAR, WITH_EPILOGUE, LINEAR_CALLS),
 }
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from launching import LINEAR
+from launching import COLUMNS, LINEAR
 from rewriting import HEAD, changes, rewritten, view
 
-from tilewright.proposers.rewrite.base import Declined
+from tilewright.proposers.rewrite.base import Declined, Inapplicable
 from tilewright.proposers.rewrite.even_masks import EvenMasks
-from tilewright.proposers.rewrite.split_k import SplitK
+from tilewright.proposers.rewrite.split_k import SplitK, SplitSum
 
 KERNEL = (
     HEAD
@@ -186,3 +186,60 @@ def test_a_kernel_that_another_one_calls_is_left_alone() -> None:
     seen = view(source, GRID, **SIZES)
     with pytest.raises(Declined, match="another kernel calls it"):
         SplitK().choices(seen, seen.file.kernels[0])
+
+
+SUMS = {"rows": 1024, "columns": 256, "BR": 4, "BC": 16}
+
+
+def test_the_turns_of_a_sum_are_shared_and_its_sum_along_an_axis_is_a_part_of_the_whole() -> None:
+    text = rewritten(SplitSum(), COLUMNS, "8", grid=(16, 1, 1), **SUMS)
+    assert changes(COLUMNS, text[: text.index("def add_parts")]) == [
+        "def column_sum_kernel(x_ptr, out_ptr, rows, columns, BR: tl.constexpr, BC: tl.constexpr, "
+        "part_elements, SPLIT: tl.constexpr):",
+        "split = tl.program_id(1)",
+        "out_ptr += split.to(tl.int64) * part_elements",
+        "share = tl.cdiv(tl.cdiv(rows, BR), SPLIT)",
+        "first_turn = split * share",
+        "for start in range(first_turn * BR, tl.minimum((first_turn + share) * BR, rows), BR):",
+        "tl.store(out_ptr + at, total, mask=at < columns)",
+    ]
+    assert "total.to(out_ptr.dtype.element_ty)" in text[text.index("def add_parts") :]
+    assert changes(COLUMNS, text[text.index("def column_sum(") :]) == [
+        "parts = torch.empty((8, *out.shape), device=out.device, dtype=torch.float32)",
+        "column_sum_kernel[(triton.cdiv(x.shape[1], 16), 8)](x, parts, *x.shape, BR=4, BC=16, "
+        "part_elements=out.numel(), SPLIT=8)",
+        "add_parts[(triton.cdiv(out.numel(), 1024),)](parts, out, out.numel(), SPLIT=8, BLOCK=1024)",
+    ]
+
+
+def test_several_programs_an_sm_may_share_a_sum() -> None:
+    for programs, choices in ((16, ("32", "16", "8", "4", "2")), (128, ("4", "2"))):
+        seen = view(COLUMNS, (programs, 1, 1), **SUMS)
+        assert SplitSum().choices(seen, seen.file.kernels[0]) == choices
+
+
+@pytest.mark.parametrize(
+    "old, new, why",
+    [
+        ("total = tl.sum(acc, axis=0)", "total = tl.sqrt(tl.sum(acc, axis=0))", "more than a cast"),
+        ("total = tl.sum(acc, axis=0)", "total = tl.max(acc, axis=0)", "more than a cast"),
+        ("total = tl.sum(acc, axis=0)", "acc += 1.0\n    total = tl.sum(acc, axis=0)", "more than a cast"),
+        ("acc += tl.load", "acc = acc * 0.5 + tl.load", "no one loop that adds"),
+        ("acc += tl.load", "acc += acc * tl.load", "no one loop that adds"),
+        ("acc += tl.load", "tl.device_print('', acc)\n        acc += tl.load", "reads acc besides"),
+        ("(BR, BC), dtype=tl.float32", "(BR, BC), dtype=tl.float16", "no one loop that adds"),
+        ("range(0, rows, BR)", "range(BR, rows, BR)", "does not start at 0"),
+    ],
+)  # fmt: skip
+def test_a_sum_left_alone(old: str, new: str, why: str) -> None:
+    assert old in COLUMNS
+    seen = view(COLUMNS.replace(old, new), (16, 1, 1), **SUMS)
+    with pytest.raises(Declined, match=why):
+        SplitSum().choices(seen, seen.file.kernels[0])
+
+
+def test_products_and_sums_are_shared_by_one_rewrite_each() -> None:
+    for rewrite, source in ((SplitSum(), KERNEL), (SplitK(), COLUMNS)):
+        seen = view(source, GRID, **SIZES, **SUMS)
+        with pytest.raises(Inapplicable):
+            rewrite.choices(seen, seen.file.kernels[0])

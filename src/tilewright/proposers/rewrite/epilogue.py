@@ -23,7 +23,7 @@ from tilewright.proposers.rewrite.base import Declined
 from tilewright.proposers.rewrite.body import Body, argument
 from tilewright.proposers.rewrite.hosts import DESCRIBING, HostLaunch
 from tilewright.proposers.rewrite.names import bound_in, fresh, names_in
-from tilewright.proposers.rewrite.products import ProductLoop
+from tilewright.proposers.rewrite.products import SumLoop
 
 PARTS = "parts_ptr"
 LONGEST_LINE = 80  # of parameters
@@ -46,7 +46,7 @@ class Epilogue:
     def __init__(
         self,
         body: Body,
-        product: ProductLoop,
+        product: SumLoop,
         store: ast.Call,
         tail: Sequence[ast.stmt],
         output: str,

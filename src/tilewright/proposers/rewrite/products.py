@@ -1,4 +1,4 @@
-"""The loop of a matrix product: one tl.dot a turn, added to an accumulator that starts at zeros."""
+"""Loops that add up: one term a turn, a tl.dot or any other, onto an accumulator that starts at zeros."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from tilewright.launches.model import Launch
 from tilewright.proposers.rewrite.base import Declined, Inapplicable
 from tilewright.proposers.rewrite.body import Body
 from tilewright.proposers.rewrite.hosts import blocks
+from tilewright.proposers.rewrite.names import names_in
 
 RANGES = ("range", "tl.range")
 
 
 @dataclass(frozen=True)
-class ProductLoop:
-    """Where a kernel adds up tl.dot.
+class SumLoop:
+    """Where a kernel adds up.
 
     Args:
         block: the statements that `zeros` and `loop` are among.
         zeros: `acc = tl.zeros(shape, dtype=tl.float32)`.
-        update: the statement of the loop's own that adds the product.
+        update: the statement of the loop's own that adds a term.
     """
 
     accumulator: str
@@ -46,7 +47,7 @@ class ProductLoop:
         return self.turns.args[2] if len(self.turns.args) > 2 else ast.Constant(1)
 
 
-def product_loop(body: Body) -> ProductLoop:
+def product_loop(body: Body) -> SumLoop:
     """The one product of a kernel.
 
     Raises:
@@ -65,7 +66,37 @@ def product_loop(body: Body) -> ProductLoop:
     assert isinstance(update, ast.Assign | ast.AugAssign)
     if any(k.arg == "out_dtype" for k in dot.keywords):
         raise Declined(f"line {line}: its tl.dot names a type of its own for the sum")
-    loop = loops[0]
+    return _from_zeros(body, loops[0], accumulator, update)
+
+
+def sum_loop(body: Body) -> SumLoop:
+    """The one loop of a kernel without a product that adds a term to an accumulator in every turn.
+
+    Raises:
+        Declined: there is none, or it has another form.
+    """
+    if any(True for _ in body.calls("dot")):
+        raise Inapplicable("it holds a tl.dot")
+    loops = [node for node in ast.walk(body.function) if isinstance(node, ast.For)]
+    zeros = {name for statement in body.function.body if (name := _name_of_zeros(statement))}
+    found = [
+        (loop, update, name)
+        for loop in loops
+        for update in loop.body
+        if isinstance(update, ast.Assign | ast.AugAssign) and (name := _added_to(update)) in zeros
+    ]
+    if len(loops) != 1 or len(found) != 1:
+        raise Inapplicable("it has no one loop that adds to one accumulator")
+    loop, update, accumulator = found[0]
+    return _from_zeros(body, loop, accumulator, update)
+
+
+def _from_zeros(body: Body, loop: ast.For, accumulator: str, update: ast.Assign | ast.AugAssign) -> SumLoop:
+    """The loop, once the accumulator is seen to be zeros before it and to be nothing but added to in it.
+
+    Raises:
+        Declined: it is not.
+    """
     bindings = [
         b.statement for b in body.bindings(accumulator) if b.statement.lineno <= (loop.end_lineno or 0)
     ]
@@ -74,9 +105,9 @@ def product_loop(body: Body) -> ProductLoop:
         len(bindings) != 2
         or bindings[1] is not update
         or bindings[0] not in block
-        or not is_zeros(bindings[0])
+        or not _name_of_zeros(bindings[0])
     ):
-        raise Declined(f"line {line}: {accumulator} is not tl.zeros of float32 before the loop")
+        raise Declined(f"line {update.lineno}: {accumulator} is not tl.zeros of float32 before the loop")
     for node in ast.walk(loop):
         if isinstance(node, ast.Name) and node.id == accumulator and body.statement(node) is not update:
             raise Declined(f"line {node.lineno}: the loop reads {accumulator} besides adding to it")
@@ -84,20 +115,35 @@ def product_loop(body: Body) -> ProductLoop:
     assert isinstance(zeros, ast.Assign)
     if not isinstance(loop.iter, ast.Call) or ast.unparse(loop.iter.func) not in RANGES or not loop.iter.args:
         raise Declined(f"line {loop.lineno}: the loop does not count in a range")
-    return ProductLoop(accumulator, block, zeros, loop, update)
+    return SumLoop(accumulator, block, zeros, loop, update)
 
 
-def is_zeros(statement: ast.stmt) -> bool:
-    """Whether a statement is `name = tl.zeros(shape, dtype=tl.float32)`."""
+def _name_of_zeros(statement: ast.stmt) -> str:
+    """The name in `name = tl.zeros(shape, dtype=tl.float32)`; empty for any other statement."""
     match statement:
-        case ast.Assign(targets=[ast.Name()], value=ast.Call(func=function, args=[_, *rest], keywords=named)):
+        case ast.Assign(
+            targets=[ast.Name(id=name)], value=ast.Call(func=function, args=[_, *rest], keywords=named)
+        ):
             kinds = [*rest, *(k.value for k in named if k.arg == "dtype")]
-            return last_name(function) == "zeros" and [last_name(kind) for kind in kinds] == ["float32"]
+            zeros = last_name(function) == "zeros" and [last_name(kind) for kind in kinds] == ["float32"]
+            return name if zeros else ""
         case _:
-            return False
+            return ""
 
 
-def recorded_turns(body: Body, product: ProductLoop, launch: Launch) -> int:
+def _added_to(statement: ast.Assign | ast.AugAssign) -> str:
+    """The name that a statement adds something to which does not hold it; empty when it does not."""
+    match statement:
+        case ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=term):
+            return "" if name in names_in(term) else name
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=left, op=ast.Add(), right=right)):
+            terms = [one for one in (left, right) if not (isinstance(one, ast.Name) and one.id == name)]
+            return name if len(terms) == 1 and name not in names_in(terms[0]) else ""
+        case _:
+            return ""
+
+
+def recorded_turns(body: Body, product: SumLoop, launch: Launch) -> int:
     """How many turns the loop takes at a recorded launch.
 
     Raises:

@@ -13,7 +13,7 @@ from tilewright.proposers.rewrite.hoisted import Hoisted
 from tilewright.proposers.rewrite.hoisted_launches import HoistedLaunches
 from tilewright.proposers.rewrite.input_precision import InputPrecision
 from tilewright.proposers.rewrite.registers import RowsInRegisters
-from tilewright.proposers.rewrite.split_k import SplitK
+from tilewright.proposers.rewrite.split_k import SplitK, SplitSum
 
 REWRITES: tuple[Rewrite, ...] = (
     HoistedLaunches(),
@@ -23,6 +23,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Grouped(),
     RowsInRegisters(),
     SplitK(),
+    SplitSum(),
     Accumulators(),
     InputPrecision(),
     Activations(),

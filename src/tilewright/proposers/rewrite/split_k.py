@@ -1,8 +1,8 @@
-"""A matrix product whose programs share the inner dimension among SPLIT of them.
+"""A kernel whose programs share the loop that adds up among SPLIT of them.
 
-A product with few tiles and a long inner dimension leaves SMs idle. One more axis of the grid gives every
-tile SPLIT programs. Each sums its share of the loop's turns and stores a partial result in float32; a second
-kernel, written into the file, adds them in a fixed order:
+A product with few tiles and a long inner dimension leaves SMs idle, and so does a sum along the longer axis.
+One more axis of the grid gives every tile SPLIT programs. Each sums its share of the loop's turns and stores
+a partial result in float32; a second kernel, written into the file, adds them in a fixed order:
 
     split = tl.program_id(2)                             parts = torch.empty((4, *out.shape), …)
     out_ptr += split.to(tl.int64) * part_elements        kernel[(*grid, 4)](a, b, parts, …)
@@ -15,7 +15,7 @@ Where more than a cast happens to the sum before it is stored, the second kernel
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tilewright.kernelfile import Kernel
@@ -27,9 +27,10 @@ from tilewright.proposers.rewrite.effects import UNFILLED
 from tilewright.proposers.rewrite.epilogue import Epilogue
 from tilewright.proposers.rewrite.hosts import host_launch, only_described
 from tilewright.proposers.rewrite.names import fresh, names_in
-from tilewright.proposers.rewrite.products import product_loop, recorded_turns
+from tilewright.proposers.rewrite.products import SumLoop, product_loop, recorded_turns, sum_loop
 
 SPLITS = (32, 16, 8, 4, 2)
+READERS = 4  # programs on each SM that add up what they read
 FEWEST_TURNS = 2  # of one share: fewer, and nothing is left to overlap
 MOVING = frozenset({
     "trans", "T", "permute", "reshape", "view", "ravel", "flip", "gather", "join", "interleave",
@@ -62,23 +63,31 @@ class SplitK:
 
     def choices(self, view: View, kernel: Kernel) -> Sequence[str]:
         """SPLIT, largest first: programs × SPLIT no more than the SMs, FEWEST_TURNS turns or more each."""
-        structure = _Structure(view, kernel)
-        launch = min(view.launches(kernel), key=lambda one: one.config or 0)
-        turns = recorded_turns(structure.body, structure.product, launch)
-        if launch.programs * 2 > view.gpu.sms:
-            raise Declined(f"its {launch.programs} programs keep more than half of {view.gpu.sms} SMs busy")
-        fits = [s for s in SPLITS if launch.programs * s <= view.gpu.sms and turns >= FEWEST_TURNS * s]
-        if not fits:
-            raise Declined(f"the {turns} turns of its loop are too few to share")
-        return tuple(map(str, fits))
+        return _Structure(view, kernel, product_loop).choices(view.gpu.sms)
 
     def apply(self, view: View, kernel: Kernel, choice: str) -> str:
         """Share the loop, widen the grid, and add the parts."""
-        structure = _Structure(view, kernel)
-        edits = Edits()
-        named = structure.edit_kernel(edits)
-        structure.edit_launch(edits, choice, named)
-        return view.edited(edits)
+        return _Structure(view, kernel, product_loop).edited(choice)
+
+
+class SplitSum:
+    """A kernel without a product whose one loop adds up what it reads, and whose one store writes the sum, or
+    what `tl.sum` makes of it.
+
+    Safe at every size, as `SplitK` is: a sum along an axis of the parts is a part of that sum. One program an
+    SM does not ask memory for as much as it can give, so there may be several.
+    """
+
+    name = "the turns of a sum shared where programs are few"
+    stages = frozenset({"grid_and_parallel"})
+
+    def choices(self, view: View, kernel: Kernel) -> Sequence[str]:
+        """SPLIT, largest first: programs × SPLIT up to READERS an SM, FEWEST_TURNS turns or more each."""
+        return _Structure(view, kernel, sum_loop, finishing=False).choices(READERS * view.gpu.sms)
+
+    def apply(self, view: View, kernel: Kernel, choice: str) -> str:
+        """Share the loop, widen the grid, and add the parts."""
+        return _Structure(view, kernel, sum_loop, finishing=False).edited(choice)
 
 
 @dataclass(frozen=True)
@@ -90,20 +99,26 @@ class _Added:
 
 
 class _Structure:
-    """The product, its store and its launch.
+    """The loop that adds up, its store and its launch.
+
+    Args:
+        loop_of: finds that loop.
+        finishing: whether more than a cast may happen to the sum.
 
     Raises:
         Declined: a kernel of another form.
     """
 
-    def __init__(self, view: View, kernel: Kernel) -> None:
+    def __init__(
+        self, view: View, kernel: Kernel, loop_of: Callable[[Body], SumLoop], *, finishing: bool = True
+    ) -> None:
         self.view = view
         self.kernel = kernel
         self.body = Body(view.node(kernel), view.file.source)
-        self.product = product_loop(self.body)
-        function, loop = self.body.function, self.product.loop
-        if self.product.block is not function.body:
-            raise Declined(f"line {loop.lineno}: the loop of its product is inside another statement")
+        self.sum = loop_of(self.body)
+        function, loop = self.body.function, self.sum.loop
+        if self.sum.block is not function.body:
+            raise Declined(f"line {loop.lineno}: the loop that adds up is inside another statement")
         for node in ast.walk(function):
             if isinstance(node, ast.For | ast.While | ast.Return) and node is not loop:
                 raise Declined(f"line {node.lineno}: it has another loop, or returns early")
@@ -113,22 +128,47 @@ class _Structure:
         self.element_type = f"{self.output}.dtype.element_ty"
         self._require_any_type()
         self.store = self._stored()
-        self.cast, plain = self._cast()
+        self.cast, self.part = self._cast()
+        if self.part is None and not finishing:
+            raise Declined("more than a cast happens to the sum before it is stored")
         self.launch = host_launch(view, kernel)
-        self.epilogue = None if plain else self._epilogue()
+        self.epilogue = self._epilogue() if self.part is None else None
         self.axis, self.grid = self._grid()
         self.given = self._allocated()
 
+    def choices(self, most: int) -> tuple[str, ...]:
+        """SPLIT, largest first.
+
+        Args:
+            most: programs that are wanted.
+        """
+        launch = min(self.view.launches(self.kernel), key=lambda one: one.config or 0)
+        turns = recorded_turns(self.body, self.sum, launch)
+        if launch.programs * 2 > most:
+            raise Declined(
+                f"its {launch.programs} programs are more than half of the {most} that keep SMs busy"
+            )
+        fits = [s for s in SPLITS if launch.programs * s <= most and turns >= FEWEST_TURNS * s]
+        if not fits:
+            raise Declined(f"the {turns} turns of its loop are too few to share")
+        return tuple(map(str, fits))
+
+    def edited(self, choice: str) -> str:
+        """The file with the loop shared, the grid widened, and the parts added."""
+        edits = Edits()
+        self.edit_launch(edits, choice, self.edit_kernel(edits))
+        return self.view.edited(edits)
+
     def _stepped(self) -> Iterator[ast.AugAssign]:
         """The names that advance by the same amount in every turn."""
-        body, loop = self.body, self.product.loop
+        body, loop = self.body, self.sum.loop
         inside: dict[str, list[ast.stmt]] = {}
         for name in names_in(loop):
             for statement in (binding.statement for binding in body.bindings(name)):
                 if statement is loop or loop in body.loops(statement):
                     inside.setdefault(name, []).append(statement)
         bound = set(inside)
-        for name in sorted(bound - {self.product.accumulator}):
+        for name in sorted(bound - {self.sum.accumulator}):
             match inside[name]:
                 case [ast.AugAssign(op=ast.Add(), value=amount) as step] if step in loop.body:
                     names = names_in(amount)
@@ -145,7 +185,7 @@ class _Structure:
                     case _:
                         pass
         for node in (n for statement in self.tail for n in ast.walk(statement)):
-            if isinstance(node, ast.Name) and node.id in bound - {self.product.accumulator}:
+            if isinstance(node, ast.Name) and node.id in bound - {self.sum.accumulator}:
                 raise Declined(f"line {node.lineno}: {node.id} is used after the loop as well")
 
     def _require_any_type(self) -> None:
@@ -169,21 +209,35 @@ class _Structure:
                 raise Declined(f"line {statement.lineno}: what happens to the sum depends on the way taken")
         return store
 
-    def _cast(self) -> tuple[ast.expr | None, bool]:
-        """The type that the sum is cast to where it is stored, and whether that is all that happens to it."""
-        changes = [binding.statement for binding in self.body.bindings(self.product.accumulator)]
+    def _cast(self) -> tuple[ast.expr | None, ast.expr | None]:
+        """The type that the sum is cast to where it is stored, and the sum; None where more happens to it."""
+        changes = [binding.statement for binding in self.body.bindings(self.sum.accumulator)]
         if any(statement in changes for statement in self.tail):
-            return None, False
-        match self._behind(argument(self.store, "value")):
-            case ast.Name(id=name) if name == self.product.accumulator:
-                return None, True
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="to"), args=[kind]) if (
-                name == self.product.accumulator
-            ):
+            return None, None
+        value = argument(self.store, "value")
+        if self._adds_up(value):
+            return None, value
+        match self._behind(value):
+            case ast.Call(func=ast.Attribute(value=summed, attr="to"), args=[kind]) if self._adds_up(summed):
                 known = ast.unparse(kind).startswith("tl.") or ast.unparse(kind) == self.element_type
-                return kind, known
+                return kind, summed if known else None
             case _:
-                return None, False
+                return None, None
+
+    def _adds_up(self, value: ast.expr | None) -> bool:
+        """Whether this is the accumulator, or its sum along an axis: of parts it is a part of the whole's."""
+        match self._behind(value):
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="tl"), attr="sum"),
+                args=[ast.Name(id=name), *rest],
+                keywords=keywords,
+            ):
+                others = [*rest, *(keyword.value for keyword in keywords)]
+                return name == self.sum.accumulator and all(isinstance(one, ast.Constant) for one in others)
+            case ast.Name(id=name):
+                return name == self.sum.accumulator
+            case _:
+                return False
 
     def _epilogue(self) -> Epilogue:
         """What happens to the sum.
@@ -196,13 +250,13 @@ class _Structure:
         for node in (n for part in (*self.tail, *helpers) for n in ast.walk(part)):
             if isinstance(node, ast.Attribute | ast.Name) and last_name(node) in MOVING:
                 raise Declined(f"line {node.lineno}: {last_name(node)} moves what is computed from the sum")
-        return Epilogue(self.body, self.product, self.store, self.tail, self.output, self.launch)
+        return Epilogue(self.body, self.sum, self.store, self.tail, self.output, self.launch)
 
     def _behind(self, value: ast.expr | None) -> ast.expr | None:
         """What a name of the tail was assigned there."""
         if isinstance(value, ast.Name):
             bindings = [b for b in self.body.bindings(value.id) if b.statement in self.tail]
-            if len(bindings) == 1 and bindings[0].value is not None and value.id != self.product.accumulator:
+            if len(bindings) == 1 and bindings[0].value is not None and value.id != self.sum.accumulator:
                 return bindings[0].value
             if bindings:
                 return None
@@ -287,7 +341,7 @@ class _Structure:
         return given
 
     def edit_kernel(self, edits: Edits) -> _Added:
-        body, product, function = self.body, self.product, self.body.function
+        body, summing, function = self.body, self.sum, self.body.function
         split, share, first = (fresh(function, name) for name in ("split", "share", "first_turn"))
         added = _Added(fresh(function, "part_elements"), fresh(function, "SPLIT"))
         default = function.args.defaults or function.args.kw_defaults
@@ -301,9 +355,9 @@ class _Structure:
             f"{split} = tl.program_id({self.axis})",
             f"{self.output} += {split}.to(tl.int64) * {added.elements}",
         ]
-        stop, step = ast.unparse(product.stop), ast.unparse(product.step)
+        stop, step = ast.unparse(summing.stop), ast.unparse(summing.step)
         turns = stop if step == "1" else f"tl.cdiv({stop}, {step})"
-        edits.before.setdefault(product.loop.lineno, []).extend([
+        edits.before.setdefault(summing.loop.lineno, []).extend([
             f"{share} = tl.cdiv({turns}, {added.split})",
             f"{first} = {split} * {share}",
             *(
@@ -315,20 +369,20 @@ class _Structure:
             ends = [first, f"tl.minimum({first} + {share}, {stop})"]
         else:
             ends = [f"{first} * {step}", f"tl.minimum(({first} + {share}) * {step}, {stop})", step]
-        rest = [ast.unparse(k) for k in product.turns.keywords]
-        edits.expressions[body.place(product.turns)] = (
-            f"{ast.unparse(product.turns.func)}({', '.join([*ends, *rest])})"
+        rest = [ast.unparse(k) for k in summing.turns.keywords]
+        edits.expressions[body.place(summing.turns)] = (
+            f"{ast.unparse(summing.turns.func)}({', '.join([*ends, *rest])})"
         )
         value = argument(self.store, "value")
         assert value is not None
         if self.epilogue is not None:
-            edits.expressions[body.place(value)] = product.accumulator
+            edits.expressions[body.place(value)] = summing.accumulator
             for statement in self.tail:
                 kept = statement in self.epilogue.needed_to_store or statement is body.statement(self.store)
                 if not kept:
                     edits.instead[statement.lineno] = []
-        elif ast.unparse(value) != product.accumulator:
-            edits.expressions[body.place(value)] = product.accumulator
+        elif self.part is not None and ast.unparse(value) != ast.unparse(self.part):
+            edits.expressions[body.place(value)] = ast.unparse(self.part)
             for statement in self.tail:
                 match statement:
                     case ast.Assign(targets=[ast.Name(id=name)]) if name == ast.unparse(value):

@@ -29,6 +29,7 @@ from tilewright import errors
 from tilewright.processes.start import Process, start
 
 POLL_SECONDS = 0.05
+FAKE_TENSORS = ("torch._dynamo",)  # what PyTorch's import as the first one is made; it takes a second
 
 _stopping = threading.Event()
 _running: set[Process] = set()
@@ -53,6 +54,7 @@ def call(
     limits: Limits | None = None,
     environment: Mapping[str, str] | None = None,
     under: Sequence[str] = (),
+    loads: tuple[str, ...] = (),
 ) -> Any:
     """Run a task in a worker process and return its result as plain JSON values.
 
@@ -62,6 +64,7 @@ def call(
         limits: time and memory; the whole process group is killed past either.
         environment: variables set for the worker on top of this process's own.
         under: a tool and its options that starts the worker and watches it: a profiler.
+        loads: modules that the task, and others after it, take long to import; see `processes.start.start`.
 
     Raises:
         TilewrightError: an error of this family raised by the task, raised again here.
@@ -83,6 +86,7 @@ def call(
                 environment={**os.environ, "TRITON_DEFAULT_FP_FUSION": "1", **(environment or {})},
                 leads=True,
                 under=under,
+                loads=loads,
             )
             _running.add(process)
             try:

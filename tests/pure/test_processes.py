@@ -171,6 +171,20 @@ def own_interpreter(home: Path) -> dict[str, Any]:
     return {**said, "passed": outgoing}
 
 
+def test_those_that_take_long_to_import_the_same_share_a_server(module: Path) -> None:
+    (module / "slow_to_import.py").write_text("import os\nfrom pathlib import Path\n"
+        f"Path({str(module / 'imported')!r}).open('a').write(f'{{os.getpid()}} ')\n")  # fmt: skip
+    plain, *slow = told(module), *(told(module, loads=("slow_to_import",)) for _ in range(2))
+    assert (module / "imported").read_text() == f"{slow[0]['parent']} "
+    assert slow[0]["parent"] == slow[1]["parent"] != plain["parent"] == told(module)["parent"]
+
+
+def test_what_fake_tensors_import_leaves_a_server_one_thread(module: Path) -> None:
+    said = told(module, loads=workers.FAKE_TENSORS)
+    assert said["threads"] == 1 and "triton" in said["loaded"]
+    assert own_interpreter(module)["loaded"] == ["torch"], "processes that interpret come from another server"
+
+
 def test_it_has_only_the_files_that_are_passed(module: Path) -> None:
     incoming, outgoing = os.pipe()
     process, _ = begin(module, "answer", str(outgoing), passed=(outgoing,))

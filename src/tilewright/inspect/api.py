@@ -50,7 +50,9 @@ def inspect(
         WorkerError: the worker ran past its limits or died.
     """
     payload = {**_payload(problem, gpu), "source": source, "path": str(path)}
-    value = workers.call("tilewright.inspect.work:run", payload, limits, _COMPILER_ALONE)
+    value = workers.call(
+        "tilewright.inspect.work:run", payload, limits, _COMPILER_ALONE, loads=workers.FAKE_TENSORS
+    )
     return structure(value, Inspection)
 
 
@@ -111,7 +113,9 @@ def _inspect_batch(
     }
     whole = replace(limits, seconds=limits.seconds * (1 + len(sources)))
     try:
-        values = workers.call("tilewright.inspect.work:run_many", payload, whole, _COMPILER_ALONE)
+        values = workers.call(
+            "tilewright.inspect.work:run_many", payload, whole, _COMPILER_ALONE, loads=workers.FAKE_TENSORS
+        )
     except WorkerError as error:
         if len(sources) == 1:
             return [Inspection(gpu.name, Recording((), ()), (), None, None, str(error))]

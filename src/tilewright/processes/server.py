@@ -1,9 +1,9 @@
-"""The server: `python -m tilewright.processes.server REQUESTS`, the number of a socket.
+"""The server: `python -m tilewright.processes.server REQUESTS MODULE…`; REQUESTS is the number of a socket.
 
-It imports what most processes need, once, and forks a child for each request. A request carries files and
-whether the child is to lead; what it is for, the child reads itself, so a server knows nothing of any job. A
-child that leads has a session of its own, and before it reads its job it forks a server in turn, from which
-the processes that it starts will come: they count among its children and end with it.
+It imports what most processes need, and these modules, once, and forks a child for each request. A request
+carries files and whether the child is to lead; what it is for, the child reads itself, so a server knows
+nothing of any job. A child that leads has a session of its own, and before it reads its job it forks a server
+in turn, from which the processes that it starts will come: they count among its children and end with it.
 
 A server has one thread and never touches a GPU, so that a child can. It ends when nobody is left who could
 ask it, and its children with it.
@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,10 +104,10 @@ def _leading(order: Order) -> Order:
     return serve(asked)
 
 
-def main(requests: int) -> None:
+def main(requests: int, modules: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks
     beside_a_gpu = not interpreting(os.environ) and any(Path("/dev").glob("nvidia[0-9]*"))
-    for name in (*IMPORTED, *(IMPORTED_BESIDE_A_GPU if beside_a_gpu else ())):
+    for name in (*IMPORTED, *(IMPORTED_BESIDE_A_GPU if beside_a_gpu else ()), *modules):
         with contextlib.suppress(ImportError):  # whoever cannot do without it says so better
             importlib.import_module(name)
     gc.collect()
@@ -115,4 +116,4 @@ def main(requests: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,9 +1,10 @@
 """Starts a module in a process of its own: a child of a server that has imported torch.
 
-Each process that starts others has one server, begun with the first; see `server`. Where Linux is older than
-5.3, on other systems, where a server does not come up, and under a tool that watches, a Python is started
-from nothing instead, which takes two seconds longer. What Python and libraries read as they are loaded
-(LD_LIBRARY_PATH, OMP_NUM_THREADS) is in a child what it was when its server began; PYTHONPATH is as asked.
+Each process that starts others has one server, begun with the first, and another for those that need modules
+which it takes long to import; see `server`. Where Linux is older than 5.3, on other systems, where a server
+does not come up, and under a tool that watches, a Python is started from nothing instead, which takes two
+seconds longer. What Python and libraries read as they are loaded (LD_LIBRARY_PATH, OMP_NUM_THREADS) is in a
+child what it was when its server began; PYTHONPATH is as asked.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def start(
     passed: Sequence[int] = (),
     leads: bool = False,
     under: Sequence[str] = (),
+    loads: tuple[str, ...] = (),
 ) -> Process:
     """Run a module's `main(arguments)`.
 
@@ -65,6 +67,7 @@ def start(
         leads: in a session, and so a process group, of its own. What is left of that is killed when the
             process ends.
         under: a program and its options that run it.
+        loads: modules that it and others take long to import: those that name the same share a server.
 
     Raises:
         OSError: the system has no room for another process.
@@ -73,7 +76,7 @@ def start(
     if not under and _can_serve():
         job = Job(module, list(arguments), dict(environment), str(folder.absolute()), list(passed))
         for _ in range(2):  # the server may have been killed since
-            server = _current_server()
+            server = _current_server(loads)
             try:
                 return server.start(job, output, leads=leads)
             except (ConnectionError, TimeoutError):
@@ -141,11 +144,11 @@ class _Server:
         self.process = process
 
     @staticmethod
-    def begun() -> _Server:
+    def begun(loads: Sequence[str]) -> _Server:
         asking, asked = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with asked:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tilewright.processes.server", str(asked.fileno())],
+                [sys.executable, "-m", "tilewright.processes.server", str(asked.fileno()), *loads],
                 pass_fds=[asked.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -180,29 +183,28 @@ class _Server:
             self.process.wait()
 
 
-_server: _Server | None = None
+_servers: dict[tuple[str, ...], _Server] = {}  # by the modules that they were asked to load
 _lock = threading.Lock()
 
 
 def adopt(requests: socket.socket) -> None:
     """From here on ask the server at the other end, which was forked from this process."""
-    global _server
-    _server = _Server(requests, None)
+    _servers[()] = _Server(requests, None)
 
 
-def _current_server() -> _Server:
-    global _server
+def _current_server(loads: tuple[str, ...]) -> _Server:
     with _lock:
-        _server = _server or _Server.begun()
-        return _server
+        if loads not in _servers:
+            _servers[loads] = _Server.begun(loads)
+        return _servers[loads]
 
 
 def _drop(server: _Server) -> None:
     """Have the next start begin another one."""
-    global _server
     with _lock:
-        if _server is server:
-            _server = None
+        for loads, known in list(_servers.items()):
+            if known is server:
+                del _servers[loads]
     server.end()
 
 
@@ -225,19 +227,19 @@ def _readable(descriptor: int, seconds: float | None) -> bool:
 
 
 def _end() -> None:
-    if _server is not None:
-        _drop(_server)
+    for server in list(_servers.values()):
+        _drop(server)
 
 
 def _after_fork() -> None:
     """A forked process leaves its parent's server to the parent."""
-    global _server, _lock
+    global _lock
     _lock = threading.Lock()
-    if _server is not None:
-        _server.requests.close()
-        if _server.process is not None:
-            _server.process.returncode = 0  # not for this process to wait for
-        _server = None
+    for server in _servers.values():
+        server.requests.close()
+        if server.process is not None:
+            server.process.returncode = 0  # not for this process to wait for
+    _servers.clear()
 
 
 atexit.register(_end)

@@ -29,7 +29,9 @@ def network_of(problem: Problem, limits: workers.Limits | None = None) -> Networ
         Declined: the compiler does not take it.
         TilewrightError: the problem does not run, or not within the limits.
     """
-    answer = workers.call(TASK, {"source": problem.source, "path": str(problem.path)}, limits)
+    answer = workers.call(
+        TASK, {"source": problem.source, "path": str(problem.path)}, limits, loads=workers.FAKE_TENSORS
+    )
     if "reason" in answer:
         raise Declined(answer["reason"], answer["line"])
     result: Network = decode(answer["network"])

@@ -67,8 +67,8 @@ def start(
         leads: in a session, and so a process group, of its own. What is left of that is killed when the
             process ends.
         under: a program and its options that run it.
-        loads: modules that it and others take long to import: those that name the same share a server. As these
-            may look for a GPU while they are imported, such processes see none.
+        loads: modules that it and others take long to import: those that name the same share a server. As
+            modules may look for a GPU while they are imported, such processes see none.
 
     Raises:
         OSError: the system has no room for another process.

@@ -36,7 +36,8 @@ def tell(path=None):
         "files": sorted(int(n) for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")),
         "temporary": tempfile.gettempdir(), "bytecode": not sys.dont_write_bytecode,
         "drawn": [random.random(), float(numpy.random.rand())], "pid": os.getpid(), "group": os.getpgid(0),
-        "loaded": [name for name in ("torch", "triton") if name in sys.modules], "parent": os.getppid(),
+        "loaded": [name for name in ("torch", "triton", "torch._dynamo") if name in sys.modules],
+        "parent": os.getppid(),
         "threads": len(os.listdir(f"/proc/{os.getppid()}/task")),
     }
     print(json.dumps(said))
@@ -181,7 +182,7 @@ def test_those_that_take_long_to_import_the_same_share_a_server(module: Path) ->
 
 def test_what_fake_tensors_import_leaves_a_server_one_thread(module: Path) -> None:
     said = told(module, loads=workers.FAKE_TENSORS)
-    assert said["threads"] == 1 and "triton" in said["loaded"]
+    assert said["threads"] == 1 and "torch._dynamo" in said["loaded"]
     assert own_interpreter(module)["loaded"] == ["torch"], "processes that interpret come from another server"
 
 

@@ -27,6 +27,8 @@ from typing import Protocol
 
 from tilewright.processes.messages import CODE, FOLLOWS, LEADS, Job
 
+# For servers that load more: modules may import Triton, or look for a GPU, which a server must not touch.
+COMPILING = {"TRITON_INTERPRET": "0", "CUDA_VISIBLE_DEVICES": ""}
 START_SECONDS = 120.0  # until a server has imported torch, from a cold disk, and answers
 
 
@@ -67,8 +69,8 @@ def start(
         leads: in a session, and so a process group, of its own. What is left of that is killed when the
             process ends.
         under: a program and its options that run it.
-        loads: modules that it and others take long to import: those that name the same share a server. As
-            modules may look for a GPU while they are imported, such processes see none.
+        loads: modules that it and others take long to import: those that name the same share a server. Such
+            processes see no GPU.
 
     Raises:
         OSError: the system has no room for another process.
@@ -154,7 +156,7 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, **({"CUDA_VISIBLE_DEVICES": ""} if loads else {})},
+                env={**os.environ, **(COMPILING if loads else {})},
             )
         return _Server(asking, process)
 

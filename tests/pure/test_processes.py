@@ -172,6 +172,11 @@ def own_interpreter(home: Path) -> dict[str, Any]:
     return {**said, "passed": outgoing}
 
 
+def test_threads_of_many_processes_do_not_spin_on_the_same_processors(module: Path) -> None:
+    read = Path(f"/proc/{told(module)['parent']}/environ").read_bytes().split(b"\0")
+    assert b"OMP_WAIT_POLICY=" + os.environ.get("OMP_WAIT_POLICY", "PASSIVE").encode() in read
+
+
 def test_those_that_take_long_to_import_the_same_share_a_server(module: Path) -> None:
     (module / "slow_to_import.py").write_text("import os\nfrom pathlib import Path\n"
         f"Path({str(module / 'imported')!r}).open('a').write(f'{{os.getpid()}} ')\n")  # fmt: skip

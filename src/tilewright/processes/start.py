@@ -29,6 +29,9 @@ from tilewright.processes.messages import CODE, FOLLOWS, LEADS, Job
 
 # For servers that load more: modules may import Triton, or look for a GPU, which a server must not touch.
 COMPILING = {"TRITON_INTERPRET": "0", "CUDA_VISIBLE_DEVICES": ""}
+# Threads that share an operator's work spin while they wait for one another, unless told not to. Where two
+# checks share two processors, each a judge and a cell of two threads, one of 2 s took 60 now and then.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 START_SECONDS = 120.0  # until a server has imported torch, from a cold disk, and answers
 
 
@@ -156,7 +159,7 @@ class _Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, **(COMPILING if loads else {})},
+                env={**WAITING, **os.environ, **(COMPILING if loads else {})},
             )
         return _Server(asking, process)
 

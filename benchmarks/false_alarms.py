@@ -343,9 +343,9 @@ def record(options: argparse.Namespace) -> AlarmRecord:
     import torch
 
     from tilewright.gpu.turn import turn
+    from tilewright.judge.api import comparison
     from tilewright.judge.work import compare_speed
     from tilewright.problem import Problem
-    from tilewright.worker import plain
 
     until = time.monotonic() + 60.0 * options.minutes
     problem = Problem.from_file(FOLDER / "problem.py")
@@ -353,19 +353,10 @@ def record(options: argparse.Namespace) -> AlarmRecord:
     rules = Rules()
 
     def compare(before: str, after: str) -> SpeedVerdict:
+        sides = [("before", before), ("after", after)]
+        payload = comparison(problem, sides, None, None, options.seconds, options.condition, rules)
         with turn():
-            verdict: SpeedVerdict = compare_speed(
-                {
-                    "problem": problem.source,
-                    "problem_path": str(problem.path),
-                    "sides": [["before", before], ["after", after]],
-                    "precision": None,
-                    "mapping": {},
-                    "seconds": options.seconds,
-                    "condition": options.condition,
-                    "rules": plain(rules),
-                }
-            )
+            verdict: SpeedVerdict = compare_speed(payload)
         return verdict
 
     calibration = calibrate(compare, source)

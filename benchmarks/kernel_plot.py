@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kernel_records import BEST, EAGER, GIVEN, MODES, KernelRecord, compiled_label
 from picture import drawn
-from recording import RecordError, spread
+from recording import RecordError, all_of, spread
 
 COMPILED = "torch.compile, the better mode"
 SIDES = {
@@ -42,7 +42,7 @@ def draw(records: Sequence[KernelRecord], output: Path) -> None:
         axes.set_yticks(range(len(names)), names)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, loc="lower right")
-        where = " and ".join(sorted({record.machine.device for record in ranked}))
+        where = all_of(record.machine.device for record in ranked)
         axes.set_title(f"{where}: times faster than the file as given, median device time")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from false_alarms import close
-from recording import RESULTS, ROOT, Record, RecordError, Side, shown, spread
+from recording import RESULTS, ROOT, Record, RecordError, Side, all_of, shown, spread
 from typed_records import read_as
 
 sys.path.insert(0, str(ROOT / "src"))  # this checkout, also where tilewright is not installed
@@ -210,10 +210,6 @@ def _notes(records: Iterable[KernelRecord]) -> list[str]:
 
 def _provenance(found: Iterable[tuple[KernelRecord, Path]]) -> str:
     records = [record for record, _ in found]
-
-    def all_of(values: Iterable[str]) -> str:
-        return " and ".join(sorted(set(values)))
-
     machines = [record.machine for record in records]
     verdicts = [one.speed for record in records for one in record.comparisons if one.speed]
     conditions = all_of(verdict.condition for verdict in verdicts)

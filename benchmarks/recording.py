@@ -11,7 +11,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -242,6 +242,11 @@ def command_line() -> tuple[str, ...]:
         at = arguments.index("--results")
         del arguments[at : at + 2]
     return ("python", shown(script), *arguments)
+
+
+def all_of(values: Iterable[str]) -> str:
+    """What some records say of one thing, each answer once."""
+    return " and ".join(sorted(set(values)))
 
 
 def shown(path: Path) -> str:

@@ -14,7 +14,7 @@ from math import exp, log
 from pathlib import Path
 
 from recording import METHOD as RECORDED_METHOD
-from recording import RESULTS, ROOT, Provenance, Side, shown, spread
+from recording import RESULTS, ROOT, Provenance, Side, all_of, shown, spread
 from typed_records import read_as
 
 NAME = "scaling"
@@ -200,7 +200,7 @@ def _summary(measured: Sequence[Measured]) -> str:
 def _provenance(record: ScalingRecord, path: Path) -> str:
     machine = record.machine
     case = ", ".join(f"{key}={value}" for key, value in record.case.items())
-    commits = " and ".join(sorted({m.written_by for m in record.points if m.written_by}))
+    commits = all_of(m.written_by for m in record.points if m.written_by)
     worst = ", ".join(f"{label} {error:.1e}" for label, error in _largest_errors(record.points))
     return (
         "Times faster than cuDNN in fp16 or TF32, whichever is faster: median wall times, each side's better "

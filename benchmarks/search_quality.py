@@ -16,7 +16,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import geometric_mean
@@ -27,6 +27,7 @@ from recording import (
     ROOT,
     Provenance,
     RecordError,
+    all_of,
     command_line,
     now,
     shown,
@@ -159,17 +160,13 @@ def section(results: Path) -> str:
     told = (
         f"Geometric mean {reached:.1%}, for {share:.1%} of the device time; the estimate alone ends within "
         f"{NEAR - 1:.0%} of the best on {near} of {len(found)}. Of each kernel at most "
-        f"{_all_of(case['most'] for case in cases)} configurations were timed, "
-        f"{_all_of(case['samples'] for case in cases)} times each. {_all_of(m.device for m in machines)}, "
-        f"{_all_of(r.date[:10] for r in records)}, torch {_all_of(m.torch for m in machines)}, Triton "
-        f"{_all_of(m.triton for m in machines)}, commit {_all_of(r.code for r in records)}, by "
+        f"{all_of(case['most'] for case in cases)} configurations were timed, "
+        f"{all_of(case['samples'] for case in cases)} times each. {all_of(m.device for m in machines)}, "
+        f"{all_of(r.date[:10] for r in records)}, torch {all_of(m.torch for m in machines)}, Triton "
+        f"{all_of(m.triton for m in machines)}, commit {all_of(r.code for r in records)}, by "
         f"`python benchmarks/{NAME}.py`; every sample: `{shown(RESULTS / NAME)}-*.json`."
     )
     return "\n".join([*lines, "", told, ""])
-
-
-def _all_of(values: Iterable[str]) -> str:
-    return " and ".join(sorted(set(values)))
 
 
 def assembled(

@@ -16,14 +16,13 @@ from tilewright.inspect import cache
 from tilewright.inspect.model import Inspection
 from tilewright.launches.model import Recording
 from tilewright.problem import Problem
+from tilewright.processes.start import COMPILING
 from tilewright.serial import structure
 from tilewright.worker import plain
 
 BATCH = 8  # candidates that a worker takes for each that it compiles at a time; then they are kept on disk
 FIRST = 16  # candidates that are inspected whatever the time
 CHILD_BYTES = 2**31  # of a process that compiles one, with what it shares with the others
-# No device either, where there is one: its driver does not survive the forks that compile side by side.
-_COMPILER_ALONE = {"TRITON_INTERPRET": "0", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def inspect(
@@ -51,7 +50,7 @@ def inspect(
     """
     payload = {**_payload(problem, gpu), "source": source, "path": str(path)}
     value = workers.call(
-        "tilewright.inspect.work:run", payload, limits, _COMPILER_ALONE, loads=workers.FAKE_TENSORS
+        "tilewright.inspect.work:run", payload, limits, COMPILING, loads=workers.FAKE_TENSORS
     )
     return structure(value, Inspection)
 
@@ -114,7 +113,7 @@ def _inspect_batch(
     whole = replace(limits, seconds=limits.seconds * (1 + len(sources)))
     try:
         values = workers.call(
-            "tilewright.inspect.work:run_many", payload, whole, _COMPILER_ALONE, loads=workers.FAKE_TENSORS
+            "tilewright.inspect.work:run_many", payload, whole, COMPILING, loads=workers.FAKE_TENSORS
         )
     except WorkerError as error:
         if len(sources) == 1:

@@ -210,12 +210,26 @@ def compare_speed(
     """
     _check_condition(condition)
     limits = limits or Limits(seconds=600.0 + 2 * seconds, memory_bytes=64 * 2**30)
-    payload = {
-        **_sides_payload(problem, [(labels[0], before), (labels[1], after)], precision, mapping, seconds),
-        "condition": condition,
-        "rules": plain(rules or Rules()),
-    }
+    sides = [(labels[0], before), (labels[1], after)]
+    payload = comparison(problem, sides, precision, mapping, seconds, condition, rules or Rules())
     return structure(_on_gpu("tilewright.judge.work:compare_speed", payload, limits, target), SpeedVerdict)
+
+
+def comparison(
+    problem: Problem,
+    sides: Sequence[tuple[str, str | None]],
+    precision: str | None,
+    mapping: Mapping[str, str] | None,
+    seconds: float,
+    condition: str,
+    rules: Rules,
+) -> dict[str, Any]:
+    """What `judge.work.compare_speed` takes; see `compare_speed`."""
+    return {
+        **_sides_payload(problem, sides, precision, mapping, seconds),
+        "condition": condition,
+        "rules": plain(rules),
+    }
 
 
 def _check_condition(condition: str) -> None:

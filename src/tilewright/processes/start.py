@@ -27,7 +27,8 @@ from typing import Protocol
 
 from tilewright.processes.messages import CODE, FOLLOWS, LEADS, Job
 
-# For servers that load more: modules may import Triton, or look for a GPU, which a server must not touch.
+# The compiler without a device, whose driver survives no fork. Servers that load more are begun so too:
+# modules may import Triton, or look for a GPU, which a server must not touch.
 COMPILING = {"TRITON_INTERPRET": "0", "CUDA_VISIBLE_DEVICES": ""}
 # Threads that share an operator's work spin while they wait for one another, unless told not to. Where two
 # checks share two processors, each a judge and a cell of two threads, one of 2 s took 60 now and then.

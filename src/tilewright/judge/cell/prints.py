@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32}
-PIECE = 2**17  # elements at a time; of more torch gives a share to other threads, and waits for them
+PIECE = 2**17  # elements at a time: more leave a processor's cache, fewer keep a GPU waiting for launches
 ODD = 0x5851F42D4C957F2D  # of Knuth's MMIX generator
 
 

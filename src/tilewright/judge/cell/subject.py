@@ -237,7 +237,10 @@ class Subject:
         self._wait()
         leaves = flatten(self.given)
         return {
-            "prints": [print_of(leaf, key) if isinstance(leaf, torch.Tensor) else None for leaf in leaves],
+            "prints": [
+                print_of(leaf, key) if isinstance(leaf, torch.Tensor) and index not in whole else None
+                for index, leaf in enumerate(leaves)
+            ],
             "values": [leaves[index] for index in whole],
         }
 

@@ -131,16 +131,22 @@ def _name_of_zeros(statement: ast.stmt) -> str:
             return ""
 
 
-def _added_to(statement: ast.Assign | ast.AugAssign) -> str:
-    """The name that a statement adds something to which does not hold it; empty when it does not."""
+def _addition(statement: ast.stmt) -> tuple[str, ast.expr | None]:
+    """The name that a statement adds a term to, and the term; "" and None for any other statement."""
     match statement:
         case ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=term):
-            return "" if name in names_in(term) else name
+            return name, term
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=left, op=ast.Add(), right=right)):
             terms = [one for one in (left, right) if not (isinstance(one, ast.Name) and one.id == name)]
-            return name if len(terms) == 1 and name not in names_in(terms[0]) else ""
+            return (name, terms[0]) if len(terms) == 1 else ("", None)
         case _:
-            return ""
+            return "", None
+
+
+def _added_to(statement: ast.stmt) -> str:
+    """The name that a statement adds something to which does not hold it; empty when it does not."""
+    name, term = _addition(statement)
+    return name if term is not None and name not in names_in(term) else ""
 
 
 def recorded_turns(body: Body, product: SumLoop, launch: Launch) -> int:
@@ -198,12 +204,8 @@ def _accumulator(statement: ast.stmt, dot: ast.Call) -> str:
     """The name that a statement adds a product to; empty when it does something else."""
     given = [k.value for k in dot.keywords if k.arg == "acc"] + dot.args[2:3]
     match statement:
-        case ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=value) if value is dot and not given:
-            return name
         case ast.Assign(targets=[ast.Name(id=name)], value=value) if value is dot:
             return name if [ast.unparse(one) for one in given] == [name] else ""
-        case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=left, op=ast.Add(), right=right)):
-            other = {id(left): right, id(right): left}.get(id(dot))
-            return name if isinstance(other, ast.Name) and other.id == name and not given else ""
         case _:
-            return ""
+            name, term = _addition(statement)
+            return name if term is dot and not given else ""
